@@ -1,0 +1,61 @@
+# make demo   watch a machine fall sick, be set aside, be replaced and be re-checked
+# make test   every test, real processes included
+# make check  format, lint, types, import contracts
+# The first of them sets up .venv from the lock; later ones take no time for it.
+
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
+BIN := .venv/bin
+STAMP := .venv/.ready
+# Debian packages that setting up and testing need: package:what proves that it is there
+DEBIAN := python3-venv
+
+.PHONY: help demo test test-unit check format lock bench wheel setup clean
+
+help:
+	@sed -n 's/^# //p' Makefile | head -n 4
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml tools/debian-packages
+	@bash tools/debian-packages "$(PYTHON)" $(DEBIAN)
+	@echo "setting up .venv (once; about a minute)"
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	@$(BIN)/sickbay demo --once
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q
+
+test-unit: $(STAMP)
+	$(BIN)/python -m pytest -q -m "not acceptance"
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy supervisor checks remediations tests bench
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:
+	python3 -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
+	.venv-lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o requirements.lock
+	rm -rf .venv-lock
+
+bench: $(STAMP)
+	$(BIN)/python -m bench.engine
+
+wheel: $(STAMP)
+	$(BIN)/python -m hatchling build -t wheel
+
+clean:
+	rm -rf .venv .venv-lock dist .mypy_cache .ruff_cache .pytest_cache

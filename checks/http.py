@@ -1,0 +1,46 @@
+"""GET a URL on the instance and compare the status code, and the body if asked to."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from supervisor.api import Check, CheckResult, Instance, Probe
+
+Code = Annotated[int, Field(ge=100, le=599)]
+Class = Literal["1xx", "2xx", "3xx", "4xx", "5xx"]
+
+
+class HttpCheck(Check, kind="http"):
+    """An HTTP request to the instance's own address; redirects are answers, and are not followed."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] = 80
+    """The port at the instance's address."""
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$", max_length=2048)] = "/healthz"
+    """What to ask for."""
+    scheme: Literal["http", "https"] = "http"
+    method: Literal["GET", "HEAD"] = "GET"
+    expect: tuple[Code | Class, ...] = (200,)
+    """The status codes that are well: 200, or [200, 204], or "2xx"."""
+    body: str = ""
+    """A text that must appear within the first 64 KiB of the body; "" for any."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Sent with the request; `Host` here overrides the address."""
+    verify: bool = True
+    """Whether an https certificate must be good."""
+
+    @field_validator("expect", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, int | str) else value
+
+    async def run(self, instance: Instance, probe: Probe) -> CheckResult:
+        """Ask once."""
+        host = f"[{instance.address}]" if ":" in instance.address else instance.address
+        url = f"{self.scheme}://{host}:{self.port}{self.path}"
+        answer = await probe.http.get(url, headers=self.headers, method=self.method, verify=self.verify)
+        if answer.status not in self.expect and f"{answer.status // 100}xx" not in self.expect:
+            expected = " or ".join(str(code) for code in self.expect)
+            return CheckResult.critical(f"HTTP {answer.status}, expected {expected}", seconds=answer.seconds)
+        if self.body and self.body.encode() not in answer.body:
+            return CheckResult.critical(f"HTTP {answer.status}, but the body lacks {self.body!r}", seconds=answer.seconds)
+        return CheckResult.ok(f"HTTP {answer.status}", seconds=answer.seconds)

@@ -1,0 +1,1 @@
+"""Built-in remediations: one file, one kind."""

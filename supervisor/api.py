@@ -1,0 +1,223 @@
+"""The plugin contract: the only module that checks, remediations and third parties import.
+
+A *check* puts one kind of question to one instance. Its fields are its keys in config.toml:
+
+    class HttpCheck(Check, kind="http"):
+        port: int = 80
+
+        async def run(self, instance: Instance, probe: Probe) -> CheckResult: ...
+
+A *remediation* is a pure plan of named steps:
+
+    class Replace(Remediation, kind="replace"):
+        def plan(self) -> Plan: ...
+
+Cadence, time limit, thresholds, retries, guards and crash safety belong to Sickbay; a plugin has none of them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+from supervisor.core.model import Lifecycle, PlannedStep, Role, Status, Subject, Verb
+
+__all__ = [
+    "RESERVED_KEYS",
+    "Check",
+    "CheckResult",
+    "HttpAnswer",
+    "HttpProbe",
+    "Instance",
+    "Lifecycle",
+    "NoAnswer",
+    "Plan",
+    "Probe",
+    "Refusal",
+    "Remediation",
+    "Role",
+    "Status",
+    "StepPlan",
+    "Subject",
+    "TcpAnswer",
+    "TcpProbe",
+    "Verb",
+]
+
+RESERVED_KEYS = frozenset({"name", "kind", "role", "interval", "timeout"})
+"""Keys of a `[[fleet.NAME.check]]` table that belong to the runner: no check may declare them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What a check may know of the machine it asks. `address` is an IP address or a name, without a port."""
+
+    id: str
+    fleet: str
+    address: str
+    zone: str = ""
+    image: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One answer.
+
+    `text` is one line for people (cut at 2 KiB, control characters stripped). `seconds` is the latency that the
+    check measured, if it did. `silent` means that there was no answer at all. `metrics` are numbers for plots, in
+    base units.
+    """
+
+    status: Status
+    text: str = ""
+    seconds: float | None = None
+    silent: bool = False
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def ok(cls, text: str = "", *, seconds: float | None = None, metrics: Mapping[str, float] | None = None) -> CheckResult:
+        """The instance answered well."""
+        return cls(Status.OK, text, seconds, metrics=metrics or {})
+
+    @classmethod
+    def warning(cls, text: str, *, seconds: float | None = None, metrics: Mapping[str, float] | None = None) -> CheckResult:
+        """The instance answered, and somebody should look some day. Never condemns."""
+        return cls(Status.WARNING, text, seconds, metrics=metrics or {})
+
+    @classmethod
+    def critical(cls, text: str, *, seconds: float | None = None, metrics: Mapping[str, float] | None = None) -> CheckResult:
+        """The instance answered, and the answer is bad."""
+        return cls(Status.CRITICAL, text, seconds, metrics=metrics or {})
+
+    @classmethod
+    def no_answer(cls, text: str) -> CheckResult:
+        """The instance did not answer at all. Silence alone never condemns."""
+        return cls(Status.CRITICAL, text, silent=True)
+
+    @classmethod
+    def unknown(cls, text: str) -> CheckResult:
+        """The check itself could not be made. Says nothing about the instance."""
+        return cls(Status.UNKNOWN, text)
+
+
+class NoAnswer(Exception):
+    """Raised by a probe: no answer within the time limit, or no route. The runner makes it CRITICAL and silent."""
+
+
+class Refusal(Exception):
+    """Raised by a probe: the connection was refused, reset or broken off. An answer, and a bad one: CRITICAL."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """An HTTP answer. `body` is cut at 64 KiB; `seconds` runs from the start of connecting to the last byte kept."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
+
+
+class HttpProbe(Protocol):
+    """HTTP to the instance, without redirects, proxies or cookies."""
+
+    async def get(
+        self, url: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", verify: bool = True
+    ) -> HttpAnswer:
+        """Ask once. Raises `Refusal` or `NoAnswer`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAnswer:
+    """A TCP exchange: what was read (cut at 64 KiB), and the seconds from connecting to the end of it."""
+
+    received: bytes
+    seconds: float
+
+
+class TcpProbe(Protocol):
+    """TCP to the instance."""
+
+    async def connect(self, host: str, port: int, *, send: bytes = b"", until: bytes = b"") -> TcpAnswer:
+        """Connect, send `send` if any, read until `until` appears if given. Raises `Refusal` or `NoAnswer`."""
+        ...
+
+
+class Probe(Protocol):
+    """What a check asks with. All of it obeys the check's time limit."""
+
+    @property
+    def http(self) -> HttpProbe:
+        """HTTP."""
+        ...
+
+    @property
+    def tcp(self) -> TcpProbe:
+        """TCP."""
+        ...
+
+
+class Check(BaseModel, ABC):
+    """One kind of question to an instance. Subclass with `kind="…"`; the fields are the keys of its table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind_name: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, kind: str = "", **kwargs: object) -> None:
+        """Name the kind."""
+        super().__init_subclass__(**kwargs)  # type: ignore[arg-type]  # pydantic's own signature is wider
+        if kind:
+            cls.kind_name = kind
+
+    @abstractmethod
+    async def run(self, instance: Instance, probe: Probe) -> CheckResult:
+        """Ask once. An exception other than the probe's becomes UNKNOWN and is counted against the check."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """A named step of a plan: what is done, and to whom. Names are unique within the plan.
+
+    `optional` steps are skipped, and noted, where a floor forbids them; any other step waits for its guard.
+    """
+
+    verb: Verb
+    subject: Subject = Subject.PATIENT
+    name: str = ""
+    optional: bool = False
+
+    def planned(self) -> PlannedStep:
+        """Freeze it for the journal."""
+        return PlannedStep(self.name or str(self.verb), self.verb, self.subject, self.optional)
+
+
+Plan: TypeAlias = tuple[StepPlan, ...]
+
+
+class Remediation(BaseModel, ABC):
+    """A way to heal. Subclass with `kind="…"`. Its plan is frozen in the journal when an incident begins to act."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind_name: ClassVar[str] = ""
+    starts_from: ClassVar[frozenset[Lifecycle]] = frozenset(
+        {Lifecycle.PROBATION, Lifecycle.IN_SERVICE, Lifecycle.WITHDRAWN}
+    )
+    """Lifecycles that it may start from."""
+    removes: ClassVar[bool] = True
+    """Whether the patient leaves the fleet: such a remediation costs a credit."""
+
+    def __init_subclass__(cls, *, kind: str = "", **kwargs: object) -> None:
+        """Name the kind."""
+        super().__init_subclass__(**kwargs)  # type: ignore[arg-type]  # pydantic's own signature is wider
+        if kind:
+            cls.kind_name = kind
+
+    @abstractmethod
+    def plan(self) -> Plan:
+        """Return the steps in order. Pure: the same every time."""

@@ -1,0 +1,5 @@
+"""config.toml: read, checked whole, turned into frozen settings. A bad file changes nothing."""
+
+from supervisor.config.load import Config, ConfiguredCheck, FleetConfig, load, peek_plugin_paths, peek_socket
+
+__all__ = ["Config", "ConfiguredCheck", "FleetConfig", "load", "peek_plugin_paths", "peek_socket"]

@@ -1,0 +1,347 @@
+"""What one step of the engine works with: records, fleets, the moment, and the turn it is writing.
+
+The only way to change a record, tell people something or send a command; so every change is in the turn.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from supervisor.core.fleet import Fleet
+from supervisor.core.guards import Facts, breaker_allows, floors, share
+from supervisor.core.health import Chart
+from supervisor.core.model import (
+    COMING,
+    AuditEntry,
+    BootTime,
+    Holder,
+    Incident,
+    Instance,
+    Lifecycle,
+    MachineState,
+    Mode,
+    Note,
+    Now,
+    OutboxMessage,
+    Quarantine,
+    Removal,
+    Seconds,
+    Slot,
+    TargetHealth,
+    Workflow,
+    WorkflowKind,
+    WorkflowState,
+)
+from supervisor.core.settings import Settings
+from supervisor.core.sight import Sight
+from supervisor.core.signals import Event, Forget, IncidentTold, InstanceMoved, Observe, Said, Turn
+from supervisor.core.world import World
+
+StepKey = tuple[int, str, int]
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+KILL_SWITCH = "file"
+KEPT_NOTES = 200
+
+
+class Context:
+    """The engine's working state. `turn` is replaced at each step."""
+
+    def __init__(self, world: World, settings: Settings, now: Now) -> None:
+        """Start at this moment."""
+        self.world = world
+        self.settings = settings
+        self.now = now
+        self.started = now
+        self.turn = Turn()
+        self.sight = Sight(now)
+        self.fleets: dict[str, Fleet] = {}
+        self.owners: dict[str, Fleet] = {}  # instance -> its fleet, for everyone who has a chart
+        self.flying: set[StepKey] = set()  # steps given to an executor in this life, and not yet answered
+
+    # -- time
+
+    def at(self, seconds: Seconds) -> datetime:
+        """Return the wall time so many seconds from now."""
+        return self.now.wall + timedelta(seconds=seconds)
+
+    def since(self, moment: datetime) -> Seconds:
+        """Return the seconds since a stored moment; never negative."""
+        return max(0.0, (self.now.wall - moment).total_seconds())
+
+    def to_boot(self, moment: datetime) -> BootTime:
+        """Return a stored moment on the boot clock."""
+        return self.now.boot + (moment - self.now.wall).total_seconds()
+
+    def waited(self, since: datetime) -> Seconds:
+        """Return how long a wait has lasted under our eyes: the time before this start does not count."""
+        return self.since(max(since, self.started.wall))
+
+    # -- telling
+
+    def emit(self, event: Event) -> None:
+        """Publish an event to log and page."""
+        self.turn.events.append(event)
+
+    def tell(self, kind: str, text: str, *, fleet: str = "", incident: int = 0) -> None:
+        """Queue one message on every surface."""
+        for surface in self.settings.surfaces:
+            number = self.world.next_id()
+            self.world.put(
+                OutboxMessage(
+                    id=number,
+                    surface=surface,
+                    dedup=f"{self.world.identity.uid}/{number}",
+                    kind=kind,
+                    at=self.now.wall,
+                    fleet=fleet,
+                    incident=incident,
+                    text=text,
+                )
+            )
+
+    def say(self, kind: str, text: str, fleet: str = "") -> None:
+        """Tell something that belongs to no incident."""
+        self.emit(Said(kind, text, fleet))
+        self.tell(kind, text, fleet=fleet)
+
+    def note(self, incident: Incident, kind: str, text: str) -> Incident:
+        """Write one line into an incident's story, and tell it."""
+        notes = (*incident.notes, Note(self.now.wall, text))[-KEPT_NOTES:]
+        incident = self.world.put(replace(incident, notes=notes))
+        self.emit(IncidentTold(kind, incident, text))
+        self.tell(kind, text, fleet=incident.fleet, incident=incident.id)
+        return incident
+
+    def audit(self, action: str, target: str, *, actor: str = "sickbay", via: str = "engine", reason: str = "") -> None:
+        """Write one line of the audit log."""
+        number = self.world.next_id()
+        self.world.put(AuditEntry(number, self.now.wall, actor, via, action, target, reason))
+
+    # -- records
+
+    def move(self, instance: Instance, lifecycle: Lifecycle, **fields: object) -> Instance:
+        """Change an instance's lifecycle."""
+        if instance.lifecycle is not lifecycle:
+            self.emit(InstanceMoved(instance.id, instance.fleet, instance.lifecycle, lifecycle))
+            fields = {"since": self.now.wall, **fields}
+        moved = self.world.put(replace(instance, lifecycle=lifecycle, **fields))  # type: ignore[arg-type]  # checked by tests
+        fleet = self.fleets.get(instance.fleet)
+        if fleet is not None:
+            self.track(fleet, moved)
+        return moved
+
+    def track(self, fleet: Fleet, instance: Instance) -> None:
+        """Bring the in-memory side of an instance in line with its record."""
+        fleet.dirty = True
+        if instance.lifecycle in (Lifecycle.RETIRED, Lifecycle.RETIRING):
+            self.unobserve(fleet, instance.id)
+            self.forget(fleet, instance.id)
+            return
+        chart = fleet.chart(instance.id)
+        self.owners[instance.id] = fleet
+        if instance.lifecycle is Lifecycle.WITHDRAWN:
+            fleet.withdrawn.add(instance.id)
+        else:
+            fleet.withdrawn.discard(instance.id)
+        if instance.lifecycle in (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED):
+            self.unobserve(fleet, instance.id)
+            chart.reset()
+            fleet.set_serving(chart, serving=False)
+            for group in (fleet.sick, fleet.suspects, fleet.silent, fleet.unready, fleet.unknown):
+                group.discard(instance.id)
+        else:
+            self.observe(fleet, instance)
+        chart.look = None
+
+    def forget(self, fleet: Fleet, instance: str) -> None:
+        """Drop the in-memory side of an instance."""
+        self.owners.pop(instance, None)
+        fleet.drop(instance)
+
+    def observe(self, fleet: Fleet, instance: Instance, *, fast: bool | None = None) -> None:
+        """Have an instance's checks run, at the suspect's pace while it is suspect or starting."""
+        chart = fleet.chart(instance.id)
+        if not instance.address:
+            return
+        if fast is None:
+            fast = instance.lifecycle in COMING or instance.id in fleet.suspects or instance.id in fleet.sick
+        if chart.observed and chart.fast == fast:
+            return
+        if not chart.observed:
+            fleet.observed += 1
+        chart.observed, chart.fast = True, fast
+        self.turn.commands.append(
+            Observe(
+                instance.id, fleet.policy.name, instance.address, instance.zone, instance.image, instance.version, fast
+            )
+        )
+
+    def unobserve(self, fleet: Fleet, instance: str) -> None:
+        """Have no more checks run on an instance."""
+        chart = fleet.charts.get(instance)
+        if chart is not None and chart.observed:
+            chart.observed = False
+            fleet.observed -= 1
+            self.turn.commands.append(Forget(instance))
+
+    def token(self, *parts: str | int) -> str:
+        """Return the idempotency token of one step: the same parts are the same effect, for ever."""
+        text = "\x1f".join([self.world.identity.uid, *map(str, parts)])
+        return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()[:40]
+
+    # -- facts for the guards
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Everyone who pauses all acting, with the reason."""
+        return tuple(f"{h.name} ({h.reason})" if h.reason else h.name for h in self.world.all(Holder))
+
+    def mode_of(self, fleet: Fleet) -> Mode:
+        """Return the mode that counts for a fleet."""
+        return fleet.policy.mode or self.settings.mode
+
+    def is_approved(self, incident: Incident | None) -> bool:
+        """Return whether a person has approved this incident as it stands, not too long ago."""
+        if incident is None or incident.approval is None:
+            return False
+        return incident.approval.granted and self.now.wall < incident.approval.expires_at
+
+    def facts(
+        self,
+        fleet: Fleet,
+        *,
+        instance: Instance | None = None,
+        slot: int | None = None,
+        incident: Incident | None = None,
+        workflow: Workflow | None = None,
+    ) -> Facts:
+        """Collect the numbers that the guards read."""
+        guards, judgement, policy = self.settings.guards, self.settings.judgement, fleet.policy
+        world, name, now = self.world, fleet.policy.name, self.now.boot
+        chart = fleet.charts.get(instance.id) if instance else None
+        own = instance.id if instance else ""
+        zone = instance.zone if instance else ""
+        slot = instance.slot if instance is not None and slot is None else slot
+        place = world.get(Slot, name, slot) if slot is not None else None
+        lb_floor, serving_floor = floors(policy.desired, guards.lb_floor, guards.serving_floor)
+
+        sick = fleet.sick_lately(guards.breaker_window, now)
+        allowed = breaker_allows(guards.breaker_share, policy.desired)
+        if len(sick) > allowed:
+            fleet.storm_seen = now
+        calm_in = 0.0 if fleet.storm_seen is None else fleet.storm_seen + guards.breaker_quiet - now
+
+        under_way = {w.patient or w.id: w for w in map(self._workflow, sorted(world.running[name]))}
+        busy = {
+            w.patient: self._zone(w.patient)
+            for w in under_way.values()
+            if w.kind is WorkflowKind.REMEDIATE and w.patient != own
+        }
+        open_removals = [world.need(Removal, number) for number in sorted(world.unsettled[name])]
+        for removal in open_removals:
+            done = self._workflow(removal.workflow)
+            if removal.instance != own and done.state is not WorkflowState.FAILED:
+                busy.setdefault(removal.instance, removal.zone)
+        spent = sum(1 for removal in open_removals if removal.instance != own)
+        concurrent = share(guards.concurrent_share, policy.desired)
+        if now - self.started.boot < judgement.cold_start:
+            concurrent = 1
+        recent = [r for r in world.values(Removal) if self.now.wall - r.at < DAY]
+        in_zone = max(1, policy.desired // max(1, len(policy.zones)))
+        failures = sum(world.need(Slot, name, n).failures for n in world.slots_of[name])
+        half_open = fleet.last_launch_failure is None or now - fleet.last_launch_failure >= guards.launch_half_open
+        age = None if fleet.inventory_at is None else now - fleet.inventory_at
+        return Facts(
+            mode=self.mode_of(fleet),
+            approved=self.is_approved(incident),
+            by_operator=workflow is not None and workflow.actor != "sickbay",
+            holders=self.holders,
+            held=self._hold(instance),
+            grace=self._grace(instance),
+            fresh_rounds=fleet.clean_rounds(now),
+            fresh_rounds_needed=judgement.amnesty_rounds,
+            blind=self.sight.blind,
+            inventory_age=age,
+            inventory_limit=3 * policy.inventory_interval + 15.0,
+            desired=policy.desired,
+            serving=fleet.serving - (1 if chart is not None and chart.serving else 0),
+            costs_capacity=_costs_capacity(chart),
+            lb_floor=lb_floor,
+            serving_floor=serving_floor,
+            sick_lately=len(sick),
+            sick_allowed=allowed,
+            breaker_quiet=max(0.0, calm_in),
+            concurrent=len(busy),
+            concurrent_allowed=concurrent,
+            zone=zone,
+            zone_concurrent=sum(1 for z in busy.values() if z == zone),
+            zone_allowed=share(guards.concurrent_zone_share, in_zone),
+            credits=share(guards.concurrent_share, policy.desired) - spent,
+            hourly=sum(1 for r in recent if r.fleet == name and r.instance != own and self.now.wall - r.at < HOUR),
+            hourly_allowed=share(guards.hourly_share, policy.desired, least=guards.hourly_least),
+            daily=sum(1 for r in recent if r.fleet == name and r.instance != own),
+            daily_allowed=share(guards.daily_share, policy.desired, least=guards.daily_least),
+            global_hourly=sum(1 for r in recent if r.instance != own and self.now.wall - r.at < HOUR),
+            global_allowed=guards.global_hourly,
+            lineage=self.lineage(place),
+            lineage_allowed=guards.lineage_limit,
+            cooldown_left=self._cooldown(place),
+            needs_human=place.needs_human if place else "",
+            quarantined=len(world.kept[name] - {own}),
+            quarantine_allowed=guards.quarantine_cap,
+            launch_failures=failures,
+            launch_allowed=guards.launch_failures,
+            launch_half_open=half_open and self.since(self.started.wall) >= guards.launch_half_open,
+            instances=sum(len(members) for members in world.members.values()),
+            instances_allowed=guards.max_instances,
+        )
+
+    def lineage(self, slot: Slot | None) -> int:
+        """Return how many replacements were launched in a slot within the window."""
+        if slot is None:
+            return 0
+        window = self.settings.guards.lineage_window
+        return sum(1 for at in slot.lineage if self.since(at) < window)
+
+    def _cooldown(self, slot: Slot | None) -> Seconds:
+        if slot is None or slot.served_at is None or not slot.lineage:
+            return 0.0
+        return max(0.0, self.settings.guards.cooldown - self.since(slot.served_at))
+
+    def _hold(self, instance: Instance | None) -> str:
+        if instance is None or instance.held_until is None or instance.held_until <= self.now.wall:
+            return ""
+        reason = f": {instance.hold_reason}" if instance.hold_reason else ""
+        return f"held by {instance.held_by} until {instance.held_until:%Y-%m-%d %H:%M} UTC{reason}"
+
+    def _grace(self, instance: Instance | None) -> str:
+        if instance is None or instance.lifecycle not in COMING:
+            return ""
+        limit = self.settings.judgement.boot_deadline
+        return f"{instance.lifecycle} for {self.since(instance.since):.0f}s of {limit:.0f}s"
+
+    def _workflow(self, number: int) -> Workflow:
+        return self.world.need(Workflow, number)
+
+    def _zone(self, instance: str) -> str:
+        known = self.world.get(Instance, instance)
+        return known.zone if known else ""
+
+    def kept(self, fleet: Fleet) -> list[Quarantine]:
+        """Return the fleet's quarantined machines, oldest first."""
+        found = [self.world.need(Quarantine, i) for i in self.world.kept[fleet.policy.name]]
+        return sorted(found, key=lambda q: (q.isolated_at, q.instance))
+
+
+def _costs_capacity(chart: Chart | None) -> bool:
+    """Return whether the load balancer may still send traffic; unknown counts as yes."""
+    machine = chart.machine if chart is not None else None
+    if machine is None:
+        return True
+    if machine.state in (MachineState.STOPPED, MachineState.TERMINATED):
+        return False
+    return machine.registered is not False and machine.target is not TargetHealth.UNHEALTHY

@@ -1,0 +1,48 @@
+"""Durations as people write them: "500ms", "30s", "5m", "1h30m", "14d"."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+
+
+def parse(text: str) -> timedelta:
+    """Return the duration. Raises `ValueError` with what was expected."""
+    flat = text.replace(" ", "")
+    if not _WHOLE.fullmatch(flat):
+        raise ValueError('expected a duration such as "500ms", "30s", "5m", "1h30m" or "14d"')
+    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(flat)))
+
+
+def words(seconds: float) -> str:
+    """Write a duration the way people do: "90s" as "1m30s"."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    parts: list[str] = []
+    left = round(seconds)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts[:2])
+
+
+def _validate(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, str):
+        return parse(value)
+    raise ValueError('expected a duration with its unit, in quotes, such as "30s" or "5m"')
+
+
+Duration = Annotated[
+    timedelta, BeforeValidator(_validate), PlainSerializer(lambda d: words(d.total_seconds()), return_type=str)
+]
+"""A duration in config.toml: text with a unit, never a bare number."""

@@ -1,0 +1,141 @@
+"""One fleet in memory: its policy, the charts of its instances, and the counters that the guards read.
+
+Counters change with each edge of one instance, never by walking the fleet.
+"""
+
+from __future__ import annotations
+
+from supervisor.core.evidence import Evidence, Weights, weights
+from supervisor.core.health import Chart, Finding
+from supervisor.core.model import BootTime, FleetState, Health, Seconds
+from supervisor.core.settings import FleetPolicy, Judgement
+
+
+class Fleet:
+    """The observed side of a fleet. Mutable, in memory only."""
+
+    def __init__(self, policy: FleetPolicy, judgement: Judgement, now: BootTime) -> None:
+        """Start with nothing observed, in amnesty."""
+        self.policy = policy
+        self.weights: dict[str, Weights] = {}
+        self.charts: dict[str, Chart] = {}
+        self.sick: set[str] = set()
+        self.suspects: set[str] = set()
+        self.silent: set[str] = set()
+        self.unready: set[str] = set()
+        self.unknown: set[str] = set()
+        self.withdrawn: set[str] = set()  # set aside, not isolated: parole is possible
+        self.serving = 0
+        self.observed = 0
+        self.turned_sick: dict[str, BootTime] = {}
+        self.storm_seen: BootTime | None = None
+        self.amnesty_from = now
+        self.inventories = 0  # whole answers since the amnesty began
+        self.inventory_at: BootTime | None = None
+        self.inventory_error = ""
+        self.last_launch_failure: BootTime | None = None
+        self.capacity_refused: dict[str, BootTime] = {}  # zone -> when it refused
+        self.state: FleetState | None = None
+        self.reported: set[str] = set()  # unknown machines, each told once
+        self.look: BootTime | None = None
+        self.dirty = True
+        self.configure(policy, judgement)
+
+    def configure(self, policy: FleetPolicy, judgement: Judgement) -> None:
+        """Take a new policy; what is known of checks that remain is kept."""
+        self.policy = policy
+        self.weights = {c.name: weights(c, policy.desired, judgement) for c in policy.checks}
+        for chart in self.charts.values():
+            old = chart.checks
+            chart.checks = self.new_checks()
+            for name, evidence in chart.checks.items():
+                kept = old.get(name)
+                if kept is not None and kept.check == evidence.check:
+                    kept.weights = evidence.weights
+                    chart.checks[name] = kept
+            chart.observed = False
+        self.dirty = True
+
+    def new_checks(self) -> dict[str, Evidence]:
+        """Return fresh evidence for one instance."""
+        return {c.name: Evidence(c, self.weights[c.name]) for c in self.policy.checks}
+
+    def chart(self, instance: str) -> Chart:
+        """Return the chart of an instance; a new one if need be."""
+        chart = self.charts.get(instance)
+        if chart is None:
+            chart = self.charts[instance] = Chart(instance, self.policy.name, self.new_checks())
+            self.unknown.add(instance)
+        return chart
+
+    def drop(self, instance: str) -> None:
+        """Forget an instance that has left."""
+        chart = self.charts.pop(instance, None)
+        if chart is None:
+            return
+        if chart.serving:
+            self.serving -= 1
+        for group in (self.sick, self.suspects, self.silent, self.unready, self.unknown, self.withdrawn):
+            group.discard(instance)
+        self.dirty = True
+
+    def set_finding(self, chart: Chart, finding: Finding) -> bool:
+        """Take a new finding into the counters; return whether anything but its wording changed."""
+        old = chart.finding
+        chart.finding = finding
+        edge = (old.health, old.unready, old.by_silence, old.ready) != (
+            finding.health,
+            finding.unready,
+            finding.by_silence,
+            finding.ready,
+        )
+        if edge:
+            name = chart.id
+            _put(self.sick, name, member=finding.health is Health.SICK)
+            _put(self.suspects, name, member=finding.health is Health.SUSPECT)
+            _put(self.unknown, name, member=finding.health is Health.UNKNOWN)
+            _put(self.silent, name, member=finding.by_silence and finding.health is Health.SUSPECT)
+            _put(self.unready, name, member=finding.unready)
+            self.dirty = True
+        return edge
+
+    def set_serving(self, chart: Chart, *, serving: bool) -> None:
+        """Count a serving instance in or out."""
+        if chart.serving != serving:
+            chart.serving = serving
+            self.serving += 1 if serving else -1
+            self.dirty = True
+
+    def round_length(self) -> Seconds:
+        """Return how long one round of every check takes at most."""
+        return max((c.interval + c.timeout for c in self.policy.checks), default=0.0)
+
+    def clean_rounds(self, now: BootTime) -> int:
+        """Return how many whole rounds, of checks and of the inventory, have passed since the amnesty began."""
+        length = self.round_length()
+        rounds = self.inventories if length == 0 else int((now - self.amnesty_from) / length)
+        return min(rounds, self.inventories)
+
+    def begin_amnesty(self, now: BootTime) -> None:
+        """Forget all suspicion and count the rounds afresh."""
+        self.amnesty_from = now
+        self.inventories = 0
+        for chart in self.charts.values():
+            chart.reset()
+            self.set_serving(chart, serving=False)
+        self.unknown = set(self.charts)
+        for group in (self.sick, self.suspects, self.silent, self.unready):
+            group.clear()
+        self.dirty = True
+
+    def sick_lately(self, window: Seconds, now: BootTime) -> set[str]:
+        """Return everyone who turned sick within the window, removed or not, is sick now, or has fallen silent."""
+        self.turned_sick = {i: at for i, at in self.turned_sick.items() if now - at <= window}
+        return set(self.turned_sick) | self.sick | self.silent
+
+
+def _put(group: set[str], name: str, *, member: bool) -> None:
+    if member:
+        group.add(name)
+    else:
+        group.discard(name)

@@ -1,0 +1,290 @@
+"""The guards: named reasons not to act. Each reading carries its value and its threshold, held or not.
+
+Pure functions of `Facts`, one fleet's numbers at one moment. `explain` prints every reading; an act needs that none
+of the guards of its kind holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from math import ceil, floor
+
+from supervisor.core.model import Mode, Seconds
+
+
+class Act(StrEnum):
+    """Kinds of act, each with guards of its own."""
+
+    REMEDIATE = "remediate"  # begin to heal a sick instance
+    WITHDRAW = "withdraw"  # take out of the load balancer
+    LAUNCH = "launch"
+    REGISTER = "register"
+    ISOLATE = "isolate"
+    RESTART = "restart"
+    TERMINATE = "terminate"
+    KEEP = "keep"  # capture, restore, stop: harmless or asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One guard's answer: whether it holds the act, with the value it saw and the threshold it keeps."""
+
+    guard: str
+    holds: bool
+    value: str
+    threshold: str
+
+    def sentence(self) -> str:
+        """Say it in one breath."""
+        return f"{self.guard}: {self.value} ({'needs' if self.holds else 'fine,'} {self.threshold})"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The numbers that the guards read. Those about one instance or slot are neutral where there is none."""
+
+    mode: Mode
+    approved: bool
+    by_operator: bool
+    holders: tuple[str, ...]
+    held: str  # why this instance is held, '' when it is not
+    grace: str  # why this instance is in startup grace, '' when it is not
+    fresh_rounds: int
+    fresh_rounds_needed: int
+    blind: str
+    inventory_age: Seconds | None  # None: never seen since the start
+    inventory_limit: Seconds
+    desired: int
+    serving: int  # registered and healthy, the instance itself not counted
+    costs_capacity: bool  # the load balancer still sends it traffic
+    lb_floor: int
+    serving_floor: int
+    sick_lately: int
+    sick_allowed: int
+    breaker_quiet: Seconds  # until the breaker may close again, 0 when it may
+    concurrent: int
+    concurrent_allowed: int
+    zone: str
+    zone_concurrent: int
+    zone_allowed: int
+    credits: int
+    hourly: int
+    hourly_allowed: int
+    daily: int
+    daily_allowed: int
+    global_hourly: int
+    global_allowed: int
+    lineage: int
+    lineage_allowed: int
+    cooldown_left: Seconds
+    needs_human: str
+    quarantined: int
+    quarantine_allowed: int
+    launch_failures: int
+    launch_allowed: int
+    launch_half_open: bool
+    instances: int
+    instances_allowed: int  # 0: no limit
+
+
+def floors(desired: int, lb_share: float, serving_share: float) -> tuple[int, int]:
+    """Return (load balancer floor, serving floor), both counted after the act."""
+    lb = max(1, ceil(lb_share * desired))
+    serving = max(1, desired - 1) if desired < 5 else ceil(serving_share * desired)
+    return lb, serving
+
+
+def share(fraction: float, count: int, *, least: int = 1) -> int:
+    """Return a share of the fleet, rounded down, but at least `least`."""
+    return max(least, floor(fraction * count))
+
+
+def breaker_allows(fraction: float, desired: int) -> int:
+    """Return how many machines may be sick at once before it counts as a storm."""
+    return max(1, min(ceil(fraction * desired), desired - 1))
+
+
+def _mode(f: Facts) -> Reading:
+    if f.by_operator:
+        return Reading("mode", False, "asked for by an operator", "auto")
+    if f.mode is Mode.APPROVE:
+        value = "approve, and approved" if f.approved else "approve, and nobody has approved"
+        return Reading("mode", not f.approved, value, "an approval")
+    return Reading("mode", f.mode is Mode.OBSERVE, str(f.mode), "auto")
+
+
+def _observe_only(f: Facts) -> Reading:
+    holds = f.mode is Mode.OBSERVE and not f.by_operator
+    return Reading("mode", holds, str(f.mode), "auto or approve")
+
+
+def _pause(f: Facts) -> Reading:
+    return Reading("pause", bool(f.holders), ", ".join(f.holders) or "nobody", "no holder")
+
+
+def _hold(f: Facts) -> Reading:
+    return Reading("hold", bool(f.held), f.held or "not held", "no hold on the instance")
+
+
+def _grace(f: Facts) -> Reading:
+    return Reading("startup_grace", bool(f.grace), f.grace or "not starting", "startup over")
+
+
+def _amnesty(f: Facts) -> Reading:
+    holds = f.fresh_rounds < f.fresh_rounds_needed
+    return Reading("amnesty", holds, f"{f.fresh_rounds} clean rounds", f"{f.fresh_rounds_needed} clean rounds")
+
+
+def _blind(f: Facts) -> Reading:
+    return Reading("blind", bool(f.blind), f.blind or "sees well", "every sentinel well")
+
+
+def _inventory(f: Facts) -> Reading:
+    holds = f.inventory_age is None or f.inventory_age > f.inventory_limit
+    value = "never seen" if f.inventory_age is None else f"{f.inventory_age:.0f}s old"
+    return Reading("inventory", holds, value, f"at most {f.inventory_limit:.0f}s old")
+
+
+def _lb_floor(f: Facts) -> Reading:
+    if not f.costs_capacity:
+        return Reading("lb_floor", False, "it serves nobody", f"{f.lb_floor} serving afterwards")
+    return Reading("lb_floor", f.serving < f.lb_floor, f"{f.serving} serving afterwards", f"at least {f.lb_floor}")
+
+
+def _serving_floor(f: Facts) -> Reading:
+    if not f.costs_capacity:
+        return Reading("serving_floor", False, "it serves nobody", f"{f.serving_floor} serving afterwards")
+    holds = f.serving < f.serving_floor
+    return Reading("serving_floor", holds, f"{f.serving} serving afterwards", f"at least {f.serving_floor}")
+
+
+def _breaker(f: Facts) -> Reading:
+    holds = f.sick_lately > f.sick_allowed or f.breaker_quiet > 0
+    value = f"{f.sick_lately} sick lately, the removed ones counted"
+    if f.breaker_quiet > 0 and f.sick_lately <= f.sick_allowed:
+        value += f", calm needed for {f.breaker_quiet:.0f}s more"
+    return Reading("breaker", holds, value, f"at most {f.sick_allowed} of {f.desired}")
+
+
+def _concurrent(f: Facts) -> Reading:
+    holds = f.concurrent >= f.concurrent_allowed
+    return Reading("concurrency", holds, f"{f.concurrent} under way", f"fewer than {f.concurrent_allowed}")
+
+
+def _zone(f: Facts) -> Reading:
+    holds = f.zone_concurrent >= f.zone_allowed
+    return Reading(
+        "zone_concurrency", holds, f"{f.zone_concurrent} under way in {f.zone or 'no zone'}", f"fewer than {f.zone_allowed}"
+    )
+
+
+def _credits(f: Facts) -> Reading:
+    return Reading("credits", f.credits < 1, f"{f.credits} left", "at least 1")
+
+
+def _hourly(f: Facts) -> Reading:
+    return Reading("hourly_cap", f.hourly >= f.hourly_allowed, f"{f.hourly} removals in 1h", f"fewer than {f.hourly_allowed}")
+
+
+def _daily(f: Facts) -> Reading:
+    return Reading("daily_cap", f.daily >= f.daily_allowed, f"{f.daily} removals in 24h", f"fewer than {f.daily_allowed}")
+
+
+def _global(f: Facts) -> Reading:
+    holds = f.global_hourly >= f.global_allowed
+    return Reading("global_cap", holds, f"{f.global_hourly} removals in 1h, all fleets", f"fewer than {f.global_allowed}")
+
+
+def _lineage(f: Facts) -> Reading:
+    holds = f.lineage >= f.lineage_allowed
+    return Reading("lineage", holds, f"{f.lineage} replacements in this slot", f"fewer than {f.lineage_allowed}")
+
+
+def _cooldown(f: Facts) -> Reading:
+    holds = f.cooldown_left > 0
+    value = f"{f.cooldown_left:.0f}s left" if holds else "over"
+    return Reading("cooldown", holds, value, "over since the slot's last replacement")
+
+
+def _needs_human(f: Facts) -> Reading:
+    return Reading("needs_human", bool(f.needs_human), f.needs_human or "no", "`sickbay retry` by a person")
+
+
+def _quarantine_cap(f: Facts) -> Reading:
+    holds = f.quarantined >= f.quarantine_allowed
+    return Reading("quarantine_cap", holds, f"{f.quarantined} kept", f"fewer than {f.quarantine_allowed}")
+
+
+def _launch_breaker(f: Facts) -> Reading:
+    holds = f.launch_failures >= f.launch_allowed and not f.launch_half_open
+    return Reading("launch_breaker", holds, f"{f.launch_failures} failed launches in a row", f"fewer than {f.launch_allowed}")
+
+
+def _max_instances(f: Facts) -> Reading:
+    holds = 0 < f.instances_allowed <= f.instances
+    limit = f"fewer than {f.instances_allowed}" if f.instances_allowed else "no limit set"
+    return Reading("max_instances", holds, f"{f.instances} machines", limit)
+
+
+Guard = Callable[[Facts], Reading]
+
+GUARDS: dict[Act, tuple[Guard, ...]] = {
+    Act.REMEDIATE: (
+        _mode,
+        _pause,
+        _hold,
+        _grace,
+        _amnesty,
+        _blind,
+        _inventory,
+        _breaker,
+        _concurrent,
+        _zone,
+        _credits,
+        _hourly,
+        _daily,
+        _global,
+        _lineage,
+        _cooldown,
+        _needs_human,
+    ),
+    Act.WITHDRAW: (_observe_only, _pause, _hold, _amnesty, _blind, _inventory, _breaker, _lb_floor),
+    Act.LAUNCH: (_observe_only, _pause, _inventory, _needs_human, _launch_breaker, _max_instances),
+    Act.REGISTER: (_observe_only, _pause),
+    Act.ISOLATE: (
+        _observe_only,
+        _pause,
+        _hold,
+        _amnesty,
+        _blind,
+        _inventory,
+        _breaker,
+        _serving_floor,
+        _quarantine_cap,
+    ),
+    Act.RESTART: (_observe_only, _pause, _hold, _amnesty, _blind, _inventory, _breaker, _serving_floor),
+    Act.TERMINATE: (_observe_only, _pause, _hold, _inventory),
+    Act.KEEP: (_observe_only, _pause),
+}
+
+
+def read(act: Act, facts: Facts) -> tuple[Reading, ...]:
+    """Return every guard's reading for one kind of act, in a fixed order."""
+    return tuple(guard(facts) for guard in GUARDS[act])
+
+
+def holding(act: Act, facts: Facts) -> tuple[Reading, ...]:
+    """Return the readings that hold the act; empty when it may go on."""
+    return tuple(reading for reading in read(act, facts) if reading.holds)
+
+
+FILL_MODE: tuple[Guard, ...] = (_mode, _amnesty)
+"""A fill begins under these, besides the launch guards: capacity may be added in a storm, but not on hearsay."""
+
+
+def holding_fill(facts: Facts) -> tuple[Reading, ...]:
+    """Return what holds the beginning of a fill."""
+    begin = tuple(guard(facts) for guard in FILL_MODE)
+    return tuple(r for r in (*begin, *read(Act.LAUNCH, facts)[1:]) if r.holds)

@@ -1,0 +1,146 @@
+"""The story of each trouble: opening, holding, resolving, closing. People read these sentences at 3 a.m."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from supervisor.core.context import Context
+from supervisor.core.fleet import Fleet
+from supervisor.core.guards import Reading
+from supervisor.core.health import suspect_since
+from supervisor.core.model import (
+    Incident,
+    IncidentKind,
+    IncidentState,
+    Instance,
+    Mode,
+    Quarantine,
+    Resolution,
+)
+
+
+def place_of(instance: Instance) -> str:
+    """Name an instance the way people look for it."""
+    return f"{instance.fleet} {instance.id} (zone {instance.zone})"
+
+
+def open_sick(ctx: Context, fleet: Fleet, instance: Instance) -> Incident:
+    """Open the incident of an instance that turned sick."""
+    chart = fleet.chart(instance.id)
+    first = suspect_since(chart)
+    suspected = ctx.now.wall if first is None else ctx.now.ago(first)
+    fleet.turned_sick[instance.id] = ctx.now.boot
+    cause = chart.finding.reason
+    incident = _open(ctx, fleet, instance.id, IncidentKind.SICK, cause, suspected_seconds=ctx.since(suspected))
+    return ctx.note(incident, "incident.opened", f"{place_of(instance)} is sick: {cause}")
+
+
+def open_vanished(ctx: Context, fleet: Fleet, instance: Instance) -> Incident:
+    """Open (or take over) the incident of an instance that is no longer in the cloud's list."""
+    known = ctx.world.incident_of(fleet.policy.name, instance.id)
+    cause = "its machine is no longer in the cloud's list"
+    if known is not None:
+        return ctx.note(known, "incident.note", f"{place_of(instance)}: {cause}")
+    chart = fleet.charts.get(instance.id)
+    waited = 0.0 if chart is None or chart.absent_since is None else ctx.now.boot - chart.absent_since
+    incident = _open(ctx, fleet, instance.id, IncidentKind.VANISHED, cause, suspected_seconds=waited)
+    return ctx.note(incident, "incident.opened", f"{place_of(instance)} has vanished: {cause}")
+
+
+def open_missing(ctx: Context, fleet: Fleet, missing: int) -> Incident:
+    """Open (or return) the fleet's incident of missing machines."""
+    known = ctx.world.incident_of(fleet.policy.name, "")
+    if known is not None:
+        return known
+    present = fleet.policy.desired - missing
+    cause = f"{missing} of {fleet.policy.desired} machines are missing"
+    incident = _open(ctx, fleet, "", IncidentKind.MISSING, cause, suspected_seconds=0.0)
+    return ctx.note(incident, "incident.opened", f"{fleet.policy.name}: {cause} ({present} present)")
+
+
+def _open(
+    ctx: Context, fleet: Fleet, instance: str, kind: IncidentKind, cause: str, *, suspected_seconds: float
+) -> Incident:
+    return ctx.world.put(
+        Incident(
+            id=ctx.world.count(Incident) + 1,  # small numbers, easy to say aloud; incidents are never deleted
+            fleet=fleet.policy.name,
+            instance=instance,
+            kind=kind,
+            state=IncidentState.OPEN,
+            cause=cause,
+            opened_at=ctx.now.wall,
+            suspected_at=ctx.at(-suspected_seconds),
+        )
+    )
+
+
+def hold(ctx: Context, incident: Incident, what: str, readings: tuple[Reading, ...]) -> Incident:
+    """Note which guards hold an incident, when they change: each with its value and threshold."""
+    guards = tuple(reading.guard for reading in readings)
+    if incident.held == guards:
+        return incident
+    incident = ctx.world.put(replace(incident, held=guards))
+    if not guards:
+        return incident
+    told = "; ".join(reading.sentence() for reading in readings)
+    text = f"would {what}, but holds: {told}"
+    if "mode" in guards and ctx.settings.mode is Mode.APPROVE:
+        text += f" — `sickbay approve {incident.id}` lets it go ahead"
+    return ctx.note(incident, "incident.held", text)
+
+
+def resolve(ctx: Context, incident: Incident, resolution: Resolution, text: str, replacement: str = "") -> Incident:
+    """Note that service is restored; tidying up may go on."""
+    if incident.resolved_at is not None:
+        return incident
+    incident = ctx.world.put(
+        replace(
+            incident,
+            state=IncidentState.RESOLVED,
+            resolved_at=ctx.now.wall,
+            resolution=resolution,
+            replacement=replacement or incident.replacement,
+            held=(),
+        )
+    )
+    detect = (incident.opened_at - incident.suspected_at).total_seconds()
+    recover = (ctx.now.wall - incident.suspected_at).total_seconds()
+    return ctx.note(incident, "incident.resolved", f"{text} — detected in {detect:.0f}s, recovered in {recover:.0f}s")
+
+
+def close(ctx: Context, incident: Incident, resolution: Resolution, text: str) -> Incident:
+    """End an incident. Its machine may still be kept in quarantine."""
+    if incident.state is IncidentState.CLOSED:
+        return incident
+    incident = ctx.world.put(
+        replace(
+            incident,
+            state=IncidentState.CLOSED,
+            closed_at=ctx.now.wall,
+            resolved_at=incident.resolved_at or ctx.now.wall,
+            resolution=incident.resolution or resolution,
+            held=(),
+        )
+    )
+    kept = ctx.world.get(Quarantine, incident.instance) if incident.instance else None
+    if kept is not None and kept.ended_at is None:
+        text += f"; {kept.instance} is kept until {kept.expires_at:%Y-%m-%d %H:%M} UTC"
+    return ctx.note(incident, "incident.closed", text)
+
+
+def escalate(ctx: Context, incident: Incident, text: str) -> Incident:
+    """Ask for a human. The incident stays open."""
+    if incident.state is IncidentState.ESCALATED:
+        return incident
+    incident = ctx.world.put(replace(incident, state=IncidentState.ESCALATED, version=incident.version + 1))
+    return ctx.note(incident, "incident.escalated", f"needs a human: {text}")
+
+
+def next_rung(ctx: Context, incident: Incident, failed: str, why: str, ladder: tuple[str, ...]) -> Incident:
+    """Go one rung up the ladder, or ask for a human at its end."""
+    rung = incident.rung + 1
+    incident = ctx.world.put(replace(incident, rung=rung, version=incident.version + 1))
+    if rung < len(ladder):
+        return ctx.note(incident, "incident.note", f"{failed} did not help ({why}); next: {ladder[rung]}")
+    return escalate(ctx, incident, f"{failed} failed: {why}")

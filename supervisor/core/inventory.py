@@ -1,0 +1,231 @@
+"""Takes a cloud's list of machines: who runs, who stopped, who vanished, who is unknown to the journal.
+
+A failed or partial answer never reaches this module as a list. A machine is gone only when it is absent twice, far
+enough apart, and when not more are absent than could plausibly die at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from supervisor.core import incidents, workflow
+from supervisor.core.context import Context
+from supervisor.core.fleet import Fleet
+from supervisor.core.guards import breaker_allows
+from supervisor.core.health import Chart
+from supervisor.core.model import (
+    COMING,
+    BootTime,
+    Instance,
+    Lifecycle,
+    Machine,
+    MachineState,
+    Slot,
+    Step,
+    StepStatus,
+    Verb,
+    Workflow,
+    WorkflowKind,
+)
+from supervisor.core.requests import Launch
+from supervisor.core.signals import InventorySeen
+
+SET_ASIDE = frozenset({Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED, Lifecycle.RETIRING})
+LAUNCH_PATIENCE = 5  # times longer before a machine we have just launched counts as vanished
+
+
+def seen(ctx: Context, fleet: Fleet, signal: InventorySeen) -> list[str]:
+    """Take one whole list; return the instances whose standing may have changed."""
+    if fleet.inventory_error:
+        fleet.inventory_error = ""
+        ctx.say("inventory.back", f"{signal.fleet}: the cloud answers again", signal.fleet)
+    fleet.inventory_at = signal.asked
+    fleet.inventories += 1
+    machines = {m.id: m for m in signal.machines if m.fleet == signal.fleet}
+    touched: list[str] = []
+    absent: list[Instance] = []
+    for name in sorted(ctx.world.members[signal.fleet]):
+        instance = ctx.world.need(Instance, name)
+        machine = machines.get(name)
+        if machine is None or machine.state is MachineState.TERMINATED:
+            if _is_gone(ctx, fleet, instance, machine, signal.asked):
+                absent.append(instance)
+        elif _present(ctx, fleet, instance, machine, signal.asked):
+            touched.append(name)
+    _vanish(ctx, fleet, absent)
+    for name in sorted(machines.keys() - ctx.world.members[signal.fleet]):
+        _unknown(ctx, fleet, machines[name])
+    if fleet.inventories <= ctx.settings.judgement.amnesty_rounds:
+        fleet.dirty = True
+    return touched
+
+
+def failed(ctx: Context, fleet: Fleet, reason: str) -> None:
+    """Note that the cloud did not answer: unknown, never gone."""
+    if not fleet.inventory_error:
+        ctx.say("inventory.lost", f"{fleet.policy.name}: the cloud does not answer: {reason}", fleet.policy.name)
+    fleet.inventory_error = reason
+
+
+def _present(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine, asked: BootTime) -> bool:
+    """Take one machine; return whether its instance must be judged afresh."""
+    chart = fleet.charts.get(instance.id)
+    if chart is None:
+        return False
+    chart.absent_since = None
+    if machine.registered is not None and asked >= chart.registered_after:
+        chart.registered_seen = asked
+    if machine == chart.machine and chart.stopped_since is None:
+        return False
+    chart.machine = machine
+    fleet.dirty = True
+    if instance.lifecycle in SET_ASIDE:
+        return False
+    if machine.state is MachineState.RUNNING:
+        chart.stopped_since, chart.confirmed_stopped = None, False
+        if instance.lifecycle is Lifecycle.LAUNCHING:
+            ctx.move(instance, Lifecycle.WARMING, address=machine.address)
+        elif instance.address != machine.address and machine.address:
+            chart.observed = False
+            ctx.move(instance, instance.lifecycle, address=machine.address)
+    elif machine.state is MachineState.STOPPED and not machine.stopped_by_user:
+        if chart.stopped_since is None:
+            chart.stopped_since = asked
+        elif asked - chart.stopped_since >= ctx.settings.judgement.stopped_after:
+            chart.confirmed_stopped = True
+    elif machine.stopped_by_user and instance.id not in fleet.reported:
+        fleet.reported.add(instance.id)
+        text = f"{incidents.place_of(instance)} was stopped by a user: it is left alone; `sickbay hold` says so for longer"
+        ctx.say("instance.stopped_by_user", text, fleet.policy.name)
+    return True
+
+
+def _is_gone(
+    ctx: Context, fleet: Fleet, instance: Instance, machine: Machine | None, asked: BootTime
+) -> bool:
+    """Return whether an instance has been absent (or terminated) for long enough to be gone."""
+    chart = fleet.charts.get(instance.id)
+    if chart is None:
+        return machine is not None  # it is being destroyed: terminated is what was wanted
+    if machine is not None:
+        chart.machine = machine
+    if chart.absent_since is None:
+        chart.absent_since = asked
+        return False
+    judgement = ctx.settings.judgement
+    patience = judgement.stopped_after if machine is not None else judgement.vanished_after
+    if instance.lifecycle is Lifecycle.LAUNCHING and machine is None:
+        patience *= LAUNCH_PATIENCE
+    return asked - chart.absent_since >= patience
+
+
+def _vanish(ctx: Context, fleet: Fleet, absent: list[Instance]) -> None:
+    guards = ctx.settings.guards
+    wanted = [i for i in absent if i.lifecycle not in SET_ASIDE]
+    allowed = breaker_allows(guards.breaker_share, fleet.policy.desired)
+    lately = set(fleet.sick_lately(guards.breaker_window, ctx.now.boot))
+    if wanted and len(lately | {i.id for i in wanted}) > allowed:
+        told = "breaker:vanished"
+        if told not in fleet.reported:
+            fleet.reported.add(told)
+            text = (
+                f"{fleet.policy.name}: {len(wanted)} machines are missing from the cloud's list at once "
+                f"(breaker: at most {allowed}); they are not counted as gone until this is understood"
+            )
+            ctx.say("inventory.doubtful", text, fleet.policy.name)
+        return
+    fleet.reported.discard("breaker:vanished")
+    for instance in absent:
+        if instance.lifecycle not in SET_ASIDE and instance.id not in ctx.world.by_instance:
+            incidents.open_vanished(ctx, fleet, instance)
+            fleet.turned_sick[instance.id] = ctx.now.boot
+        if instance.slot is not None:
+            slot = ctx.world.get(Slot, instance.fleet, instance.slot)
+            if slot is not None and slot.occupant == instance.id:
+                ctx.world.put(replace(slot, occupant=None))
+        workflow.end_quarantine(ctx, instance.id, "vanished")
+        ctx.move(instance, Lifecycle.RETIRED)
+
+
+def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
+    """A machine of this fleet that the journal does not know: adopt it, never destroy it."""
+    known = ctx.world.get(Instance, machine.id)
+    if machine.state in (MachineState.TERMINATED, MachineState.STOPPED) and not machine.isolated:
+        return
+    if known is not None:
+        _report(ctx, fleet, machine, "is running although it was retired: it is left alone")
+        return
+    if _is_ours_in_flight(ctx, fleet, machine):
+        return
+    if machine.isolated:
+        _adopt(ctx, machine, Lifecycle.QUARANTINED, None)
+        workflow.keep(ctx, fleet, machine.id, 0, "adopted: it was already isolated")
+        _report(ctx, fleet, machine, "was found isolated and is kept in quarantine")
+        return
+    name = fleet.policy.name
+    taken = {slot for owner, slot in ctx.world.by_slot if owner == name}
+    slot = min((s for s in ctx.world.free_slots[name] if s not in taken), default=None)
+    if machine.registered:
+        instance = _adopt(ctx, machine, Lifecycle.PROBATION, slot)
+        ctx.track(fleet, instance)
+        if slot is not None:
+            place = ctx.world.need(Slot, name, slot)
+            ctx.world.put(replace(place, occupant=machine.id, served_at=ctx.now.wall))
+        _report(ctx, fleet, machine, "was found in the load balancer and is adopted")
+    elif slot is not None:
+        instance = _adopt(ctx, machine, Lifecycle.LAUNCHING, None)
+        ctx.track(fleet, instance)
+        missing = incidents.open_missing(ctx, fleet, len(ctx.world.free_slots[name]))
+        workflow.begin(ctx, fleet, WorkflowKind.ADOPT, missing.id, slot=slot, candidate=machine.id)
+        _report(ctx, fleet, machine, f"was found running and is brought into slot {slot}")
+    else:
+        _report(ctx, fleet, machine, "carries our tag, but no slot is free: it is left alone")
+
+
+def _adopt(ctx: Context, machine: Machine, lifecycle: Lifecycle, slot: int | None) -> Instance:
+    ctx.audit("instance.adopted", machine.id, reason=f"found {machine.state}, not in the journal")
+    return ctx.world.put(
+        Instance(
+            id=machine.id,
+            fleet=machine.fleet,
+            lifecycle=lifecycle,
+            slot=slot,
+            image=machine.image,
+            version=machine.version,
+            zone=machine.zone,
+            address=machine.address,
+            created_at=ctx.now.wall,
+            since=ctx.now.wall,
+            served=lifecycle not in COMING,
+        )
+    )
+
+
+def _is_ours_in_flight(ctx: Context, fleet: Fleet, machine: Machine) -> bool:
+    """Return whether a launch of ours is still waiting for its answer and may have made this machine."""
+    token = machine.tag("sickbay:launch-id")
+    for number in sorted(ctx.world.running[fleet.policy.name]):
+        running = ctx.world.need(Workflow, number)
+        step = running.step
+        if step is None or step.verb is not Verb.LAUNCH:
+            continue
+        row = ctx.world.get(Step, running.id, step.name, running.attempt)
+        if row is None or row.status not in (StepStatus.INTENT, StepStatus.UNCLEAR):
+            continue
+        if isinstance(row.request, Launch) and row.request.token == token:
+            return True
+    return False
+
+
+def _report(ctx: Context, fleet: Fleet, machine: Machine, words: str) -> None:
+    key = f"unknown:{machine.id}"
+    if key not in fleet.reported:
+        fleet.reported.add(key)
+        ctx.say("instance.unknown", f"{fleet.policy.name} {machine.id} (zone {machine.zone}) {words}", fleet.policy.name)
+
+
+def is_serving(chart: Chart, instance: Instance, *, healthy: bool) -> bool:
+    """Return whether an instance is registered and healthy, so that the floors may count on it."""
+    machine = chart.machine
+    in_place = instance.lifecycle in (Lifecycle.PROBATION, Lifecycle.IN_SERVICE)
+    return healthy and in_place and machine is not None and machine.registered is True and machine.target != "unhealthy"

@@ -1,0 +1,228 @@
+"""What operators may ask: each verb checks what it finds, changes records, and answers in one sentence.
+
+The name of the actor, the way they came and their reason go into the audit log in the same commit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from supervisor.core import workflow
+from supervisor.core.context import KILL_SWITCH, Context
+from supervisor.core.fleet import Fleet
+from supervisor.core.model import (
+    Approval,
+    Holder,
+    Image,
+    Incident,
+    IncidentState,
+    Instance,
+    Lifecycle,
+    Quarantine,
+    Slot,
+    Workflow,
+    WorkflowKind,
+)
+from supervisor.core.signals import (
+    Approve,
+    Hold,
+    KillSwitchSeen,
+    OperatorAsked,
+    Pause,
+    Promote,
+    Purge,
+    Reject,
+    ReleaseFromQuarantine,
+    Resume,
+    Retry,
+    Unhold,
+)
+from supervisor.errors import OperatorError
+
+
+def asked(ctx: Context, signal: OperatorAsked) -> str:
+    """Carry out one request; return the sentence for the operator. Raises `OperatorError`."""
+    verb = signal.verb
+    match verb:
+        case Pause():
+            text = _pause(ctx, signal, verb)
+        case Resume():
+            text = _resume(ctx, signal, verb)
+        case Hold():
+            text = _hold(ctx, signal, verb)
+        case Unhold():
+            text = _unhold(ctx, verb)
+        case Approve() | Reject():
+            text = _approve(ctx, signal, verb)
+        case ReleaseFromQuarantine():
+            text = _release(ctx, signal, verb)
+        case Purge():
+            text = _purge(ctx, signal, verb)
+        case Retry():
+            text = _retry(ctx, signal, verb)
+        case Promote():
+            text = _promote(ctx, verb)
+    target = getattr(verb, "instance", "") or getattr(verb, "fleet", "") or str(getattr(verb, "incident", ""))
+    ctx.audit(
+        f"operator.{type(verb).__name__.lower()}", target, actor=signal.actor, via=signal.via, reason=signal.reason
+    )
+    for fleet in ctx.fleets.values():
+        fleet.dirty = True
+    return text
+
+
+def kill_switch(ctx: Context, signal: KillSwitchSeen) -> None:
+    """Take the pause file for what it is: one more holder."""
+    holder = ctx.world.get(Holder, KILL_SWITCH)
+    if signal.present and holder is None:
+        ctx.world.put(Holder(KILL_SWITCH, signal.reason or "the pause file exists", "file", ctx.now.wall))
+        ctx.say("pause.begun", "paused: the pause file exists")
+    elif not signal.present and holder is not None:
+        ctx.world.delete(holder)
+        ctx.say("pause.ended", "the pause file is gone")
+    for fleet in ctx.fleets.values():
+        fleet.dirty = True
+
+
+def expire_holders(ctx: Context) -> None:
+    """End the pauses whose time is over."""
+    for holder in list(ctx.world.all(Holder)):
+        if holder.until is not None and holder.until <= ctx.now.wall:
+            ctx.world.delete(holder)
+            ctx.say("pause.ended", f"the pause of {holder.name} is over")
+            for fleet in ctx.fleets.values():
+                fleet.dirty = True
+
+
+def _pause(ctx: Context, signal: OperatorAsked, verb: Pause) -> str:
+    if verb.name == KILL_SWITCH:
+        raise OperatorError(f"the name '{KILL_SWITCH}' belongs to the pause file; choose another one")
+    until = None if verb.seconds is None else ctx.at(verb.seconds)
+    ctx.world.put(Holder(verb.name, signal.reason, signal.actor, ctx.now.wall, until))
+    end = "until resumed" if until is None else f"until {until:%Y-%m-%d %H:%M:%S} UTC"
+    reason = f": {signal.reason}" if signal.reason else ""
+    ctx.say("pause.begun", f"{verb.name} pauses all acting {end}{reason}")
+    return f"paused by {verb.name} {end}; nothing is touched meanwhile"
+
+
+def _resume(ctx: Context, signal: OperatorAsked, verb: Resume) -> str:
+    if verb.name == KILL_SWITCH:
+        raise OperatorError("this pause comes from the pause file; delete the file to resume")
+    holder = ctx.world.get(Holder, verb.name)
+    if holder is None:
+        names = ", ".join(h.name for h in ctx.world.all(Holder)) or "nobody"
+        raise OperatorError(f"no pause by '{verb.name}' was found; pausing now: {names}")
+    ctx.world.delete(holder)
+    left = [h.name for h in ctx.world.all(Holder)]
+    ctx.say("pause.ended", f"{signal.actor} ended the pause of {verb.name}")
+    return "resumed" if not left else f"the pause of {verb.name} is over; still paused by {', '.join(left)}"
+
+
+def _instance(ctx: Context, name: str) -> Instance:
+    instance = ctx.world.get(Instance, name)
+    if instance is None:
+        raise OperatorError(f"no instance '{name}' is known; `sickbay status` lists them")
+    return instance
+
+
+def _fleet(ctx: Context, name: str) -> Fleet:
+    fleet = ctx.fleets.get(name)
+    if fleet is None:
+        known = ", ".join(sorted(ctx.fleets)) or "none"
+        raise OperatorError(f"no fleet '{name}' is configured; known: {known}")
+    return fleet
+
+
+def _hold(ctx: Context, signal: OperatorAsked, verb: Hold) -> str:
+    instance = _instance(ctx, verb.instance)
+    until = ctx.at(verb.seconds if verb.seconds is not None else ctx.settings.guards.hold_for)
+    ctx.world.put(replace(instance, held_until=until, held_by=signal.actor, hold_reason=signal.reason))
+    ctx.say("hold.begun", f"{instance.id} is held by {signal.actor} until {until:%H:%M} UTC", instance.fleet)
+    return f"{instance.id} is held until {until:%Y-%m-%d %H:%M:%S} UTC; it is watched, not touched"
+
+
+def _unhold(ctx: Context, verb: Unhold) -> str:
+    instance = _instance(ctx, verb.instance)
+    if instance.held_until is None:
+        raise OperatorError(f"{instance.id} is not held; for a quarantined machine use `sickbay quarantine release`")
+    ctx.world.put(replace(instance, held_until=None, held_by="", hold_reason=""))
+    return f"{instance.id} is no longer held"
+
+
+def _approve(ctx: Context, signal: OperatorAsked, verb: Approve | Reject) -> str:
+    incident = ctx.world.get(Incident, verb.incident)
+    if incident is None or incident.state is IncidentState.CLOSED:
+        raise OperatorError(f"no open incident {verb.incident} was found; `sickbay incidents` lists them")
+    if verb.version is not None and verb.version != incident.version:
+        raise OperatorError(
+            f"incident {incident.id} has changed: you saw version {verb.version}, it is at {incident.version}; look again"
+        )
+    granted = isinstance(verb, Approve)
+    until = ctx.at(ctx.settings.guards.approval_valid)
+    approval = Approval(signal.actor, ctx.now.wall, until, granted)
+    incident = ctx.world.put(replace(incident, approval=approval))
+    word = "approves" if granted else "rejects"
+    reason = f": {signal.reason}" if signal.reason else ""
+    ctx.note(incident, f"incident.{'approved' if granted else 'rejected'}", f"{signal.actor} {word}{reason}")
+    return f"incident {incident.id}: {'approved' if granted else 'rejected'}, valid until {until:%H:%M:%S} UTC"
+
+
+def _kept(ctx: Context, name: str) -> tuple[Instance, Quarantine, Fleet]:
+    instance = _instance(ctx, name)
+    kept = ctx.world.get(Quarantine, name)
+    if kept is None or kept.ended_at is not None:
+        raise OperatorError(f"{name} is not in quarantine ({instance.lifecycle}); `sickbay quarantine list` shows who is")
+    running = ctx.world.workflow_of(name)
+    if running is not None:
+        raise OperatorError(f"{name} is busy: {running.kind} is under way; wait for it to end")
+    if ctx.holders:
+        raise OperatorError(f"all acting is paused by {', '.join(ctx.holders)}; resume first")
+    return instance, kept, _fleet(ctx, instance.fleet)
+
+
+def _release(ctx: Context, signal: OperatorAsked, verb: ReleaseFromQuarantine) -> str:
+    instance, kept, fleet = _kept(ctx, verb.instance)
+    if instance.lifecycle is not Lifecycle.QUARANTINED:
+        raise OperatorError(f"{instance.id} never served ({instance.lifecycle}); purge it instead")
+    workflow.begin(
+        ctx, fleet, WorkflowKind.RELEASE, kept.incident, patient=instance.id, actor=signal.actor
+    )
+    return f"{instance.id} is released; it serves again once it has passed its startup checks"
+
+
+def _purge(ctx: Context, signal: OperatorAsked, verb: Purge) -> str:
+    instance, kept, fleet = _kept(ctx, verb.instance)
+    if instance.held_until is not None and instance.held_until > ctx.now.wall:
+        raise OperatorError(f"{instance.id} is held by {instance.held_by}; `sickbay release {instance.id}` ends the hold")
+    workflow.begin(ctx, fleet, WorkflowKind.PURGE, kept.incident, patient=instance.id, actor=signal.actor)
+    return f"{instance.id} is being destroyed"
+
+
+def _retry(ctx: Context, signal: OperatorAsked, verb: Retry) -> str:
+    fleet = _fleet(ctx, verb.fleet)
+    slot = ctx.world.get(Slot, verb.fleet, verb.slot)
+    if slot is None:
+        raise OperatorError(f"{verb.fleet} has no slot {verb.slot}; it has 0 to {fleet.policy.desired - 1}")
+    ctx.world.put(replace(slot, needs_human="", failures=0, lineage=(), retry_at=None))
+    fleet.last_launch_failure = None
+    for number in sorted(ctx.world.open_of[verb.fleet]):
+        incident = ctx.world.need(Incident, number)
+        instance = ctx.world.get(Instance, incident.instance) if incident.instance else None
+        same = incident.instance == "" or (instance is not None and instance.slot == verb.slot)
+        if incident.state is IncidentState.ESCALATED and same:
+            incident = replace(incident, state=IncidentState.OPEN, rung=0, version=incident.version + 1)
+            ctx.note(ctx.world.put(incident), "incident.note", f"{signal.actor} lets slot {slot.number} try again")
+    return f"slot {verb.slot} of {verb.fleet} may launch again"
+
+
+def _promote(ctx: Context, verb: Promote) -> str:
+    fleet = _fleet(ctx, verb.fleet)
+    if any(ctx.world.need(Workflow, n) for n in ctx.world.running[verb.fleet]):
+        raise OperatorError(f"{verb.fleet} is busy healing; promote when no workflow is under way")
+    for image in list(ctx.world.all(Image)):
+        if image.fleet == verb.fleet and image.last_known_good:
+            ctx.world.put(replace(image, last_known_good=False))
+    known = ctx.world.get(Image, verb.fleet, fleet.policy.image)
+    image = known or Image(verb.fleet, fleet.policy.image, fleet.policy.version, False, ctx.now.wall)
+    ctx.world.put(replace(image, last_known_good=True, version=fleet.policy.version))
+    return f"{verb.fleet} now heals from image {image.id} ({fleet.policy.version})"

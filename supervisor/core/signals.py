@@ -1,0 +1,303 @@
+"""What goes into the engine (signals) and what comes out (commands and events). Facts in, never orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from supervisor.core.model import BootTime, Incident, Lifecycle, Machine, Record, Seconds, Status
+from supervisor.core.requests import Outcome, Request
+from supervisor.core.settings import Settings
+
+# ---------------------------------------------------------------------------------------------- signals
+
+
+class Result(NamedTuple):
+    """One answer of one check. `sent` and `done` are on the boot clock; `silent` marks a time-out: no answer at all."""
+
+    instance: str
+    check: str
+    status: Status
+    silent: bool
+    sent: BootTime
+    done: BootTime
+    text: str = ""
+
+
+class ResultsReported(NamedTuple):
+    """A batch of results, as a check host sends them."""
+
+    results: Sequence[Result]
+
+
+@dataclass(frozen=True, slots=True)
+class InventorySeen:
+    """A whole and trusted list of a fleet's machines, asked for at `asked` (boot clock)."""
+
+    fleet: str
+    machines: tuple[Machine, ...]
+    asked: BootTime
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryFailed:
+    """The cloud did not answer, or only in part: unknown, never gone."""
+
+    fleet: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """An executor's answer to a `Perform`."""
+
+    workflow: int
+    step: str
+    attempt: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelReported:
+    """Something that must work if we can see at all."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsLoaded:
+    """A new configuration, already checked whole. `images` says which ids exist: (fleet, id, version)."""
+
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class KillSwitchSeen:
+    """Whether the pause file exists; the file is one more named holder."""
+
+    present: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """Something of the shell's that people should be told, such as a refused configuration."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageTold:
+    """A surface took an outbox message, or refused it for now."""
+
+    message: int
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """A timer: look again."""
+
+
+# -- what an operator may ask
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Hold all acting, by a named holder."""
+
+    name: str
+    seconds: Seconds | None = None  # None: until resumed
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """End one named holder."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Never touch this instance for a while. On a quarantined one: never purge it."""
+
+    instance: str
+    seconds: Seconds | None = None  # None: the configured time
+
+
+@dataclass(frozen=True, slots=True)
+class Unhold:
+    """End a hold."""
+
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """Let an incident's remediation go ahead, in `approve` mode. Bound to the incident's version."""
+
+    incident: int
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Forbid an incident's remediation until it changes."""
+
+    incident: int
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFromQuarantine:
+    """Bring a quarantined machine back, through the startup checks."""
+
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Destroy a quarantined machine now."""
+
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Let a slot that needs a human launch again."""
+
+    fleet: str
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Make the configured image the last known good one."""
+
+    fleet: str
+
+
+OperatorVerb: TypeAlias = (
+    Pause | Resume | Hold | Unhold | Approve | Reject | ReleaseFromQuarantine | Purge | Retry | Promote
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAsked:
+    """An operator's request. The answer comes back as the `Reply` with the same `request`, after the commit."""
+
+    request: str
+    verb: OperatorVerb
+    actor: str
+    via: str
+    reason: str = ""
+
+
+Signal: TypeAlias = (
+    ResultsReported
+    | InventorySeen
+    | InventoryFailed
+    | StepFinished
+    | SentinelReported
+    | SettingsLoaded
+    | KillSwitchSeen
+    | MessageTold
+    | Noticed
+    | Woke
+    | OperatorAsked
+)
+
+# ---------------------------------------------------------------------------------------------- commands
+
+
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """Carry out one journalled step. Sent again after a crash, unchanged. `delay` waits before a replay."""
+
+    workflow: int
+    step: str
+    attempt: int
+    request: Request
+    delay: Seconds = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Run a fleet's checks on this instance; `fast` asks for the suspect's pace. Replaces an earlier one."""
+
+    instance: str
+    fleet: str
+    address: str
+    zone: str
+    image: str
+    version: str
+    fast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Run no more checks on this instance."""
+
+    instance: str
+
+
+Command: TypeAlias = Perform | Observe | Forget
+
+# ---------------------------------------------------------------------------------------------- events (for log and page)
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentTold:
+    """An incident's story went on."""
+
+    kind: str  # incident.opened, incident.held, incident.acting, incident.resolved, incident.closed, …
+    incident: Incident
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceMoved:
+    """An instance changed its lifecycle."""
+
+    instance: str
+    fleet: str
+    old: Lifecycle | None
+    new: Lifecycle
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Anything else worth telling: amnesty, blindness, pauses, fleet states. `kind` is a dotted constant."""
+
+    kind: str
+    text: str
+    fleet: str = ""
+
+
+Event: TypeAlias = IncidentTold | InstanceMoved | Said
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to an operator."""
+
+    request: str
+    ok: bool
+    text: str
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one step of the engine decided. Nothing of it is true before `changes` are committed."""
+
+    changes: list[Record] = field(default_factory=list)
+    deletes: list[Record] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    next_look: BootTime | None = None

@@ -1,0 +1,312 @@
+"""What people and programs may read of the engine's state: plain values, ready for JSON. Reading changes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+from supervisor.core.context import Context
+from supervisor.core.fleet import Fleet
+from supervisor.core.guards import Act, Reading, holding, read
+from supervisor.core.model import (
+    SERVING,
+    Health,
+    Holder,
+    Image,
+    Incident,
+    IncidentState,
+    Instance,
+    Lifecycle,
+    Quarantine,
+    Step,
+    Workflow,
+)
+from supervisor.core.policy import Fill, Hold, Nothing, Remediate, Return, Withdraw, decide_instance
+from supervisor.core.requests import Refused, Throttled, Unclear
+
+View = dict[str, Any]  # Any: the JSON documents of surfaces.md, described in docs/reference/api.md
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="milliseconds")
+
+
+def overview(ctx: Context) -> View:
+    """Return the whole state in short: supervisor and fleets."""
+    return {
+        "mode": str(ctx.settings.mode),
+        "paused": [_holder(h) for h in ctx.world.all(Holder)],
+        "blind": ctx.sight.blind,
+        "started_at": _time(ctx.started.wall),
+        "fleets": [fleet_view(ctx, ctx.fleets[name]) for name in sorted(ctx.fleets)],
+        "unmanaged": _unmanaged(ctx),
+    }
+
+
+def _holder(holder: Holder) -> View:
+    return {
+        "name": holder.name,
+        "reason": holder.reason,
+        "actor": holder.actor,
+        "since": _time(holder.since),
+        "until": _time(holder.until),
+    }
+
+
+def _unmanaged(ctx: Context) -> list[str]:
+    """Return the fleets that the journal knows and the configuration does not: left untouched."""
+    return sorted(name for name, members in ctx.world.members.items() if members and name not in ctx.fleets)
+
+
+def fleet_view(ctx: Context, fleet: Fleet, *, instances: bool = True) -> View:
+    """Return one fleet, with its instances unless told otherwise."""
+    name = fleet.policy.name
+    members = sorted(ctx.world.members[name])
+    counts = Counter(str(ctx.world.need(Instance, m).lifecycle) for m in members)
+    images = [i for i in ctx.world.all(Image) if i.fleet == name]
+    good = next((i for i in images if i.last_known_good), None)
+    view: View = {
+        "name": name,
+        "environment": fleet.policy.environment,
+        "state": str(fleet.state) if fleet.state else "unknown",
+        "mode": str(ctx.mode_of(fleet)),
+        "desired": fleet.policy.desired,
+        "serving": fleet.serving,
+        "suspect": sorted(fleet.suspects),
+        "sick": sorted(fleet.sick),
+        "lifecycles": dict(sorted(counts.items())),
+        "image": None if good is None else {"id": good.id, "version": good.version},
+        "configured_image": {"id": fleet.policy.image, "version": fleet.policy.version},
+        "quarantined": len(ctx.world.kept[name]),
+        "open_incidents": sorted(ctx.world.open_of[name]),
+        "inventory": {
+            "age_seconds": None if fleet.inventory_at is None else round(ctx.now.boot - fleet.inventory_at, 3),
+            "error": fleet.inventory_error,
+        },
+        "amnesty": {
+            "clean_rounds": fleet.clean_rounds(ctx.now.boot),
+            "needed": ctx.settings.judgement.amnesty_rounds,
+        },
+    }
+    if instances:
+        view["instances"] = [instance_view(ctx, fleet, ctx.world.need(Instance, m)) for m in members]
+    return view
+
+
+def instance_view(ctx: Context, fleet: Fleet | None, instance: Instance) -> View:
+    """Return one instance in short."""
+    chart = fleet.charts.get(instance.id) if fleet else None
+    machine = chart.machine if chart else None
+    health, reason = _health(instance, chart.finding.health if chart else None, chart.finding.reason if chart else "")
+    running = ctx.world.workflow_of(instance.id)
+    return {
+        "id": instance.id,
+        "fleet": instance.fleet,
+        "lifecycle": str(instance.lifecycle),
+        "health": health,
+        "reason": reason,
+        "zone": instance.zone,
+        "slot": instance.slot,
+        "address": instance.address,
+        "image": instance.image,
+        "version": instance.version,
+        "registered": machine.registered if machine else None,
+        "load_balancer": str(machine.target) if machine else "unknown",
+        "machine": str(machine.state) if machine else "unknown",
+        "created_at": _time(instance.created_at),
+        "since": _time(instance.since),
+        "held_until": _time(instance.held_until),
+        "hold_reason": instance.hold_reason,
+        "doing": _doing(running),
+    }
+
+
+def _health(instance: Instance, health: Health | None, reason: str) -> tuple[str, str]:
+    if instance.lifecycle in (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED, Lifecycle.RETIRED):
+        return "unknown", f"not watched: {instance.lifecycle}"
+    return (str(health), reason) if health else ("unknown", "no results yet")
+
+
+def _doing(workflow: Workflow | None) -> str:
+    if workflow is None:
+        return ""
+    step = workflow.step
+    what = workflow.remediation or str(workflow.kind)
+    return f"{what}: {step.name if step else 'finishing'} ({workflow.position + 1} of {len(workflow.plan)})"
+
+
+def incident_view(ctx: Context, incident: Incident, *, story: bool = True) -> View:
+    """Return one incident; with its story and its workflows unless told otherwise."""
+    view: View = {
+        "id": incident.id,
+        "fleet": incident.fleet,
+        "instance": incident.instance,
+        "kind": str(incident.kind),
+        "state": str(incident.state),
+        "cause": incident.cause,
+        "suspected_at": _time(incident.suspected_at),
+        "opened_at": _time(incident.opened_at),
+        "resolved_at": _time(incident.resolved_at),
+        "closed_at": _time(incident.closed_at),
+        "resolution": str(incident.resolution),
+        "replacement": incident.replacement,
+        "held_by": list(incident.held),
+        "version": incident.version,
+        "approval": None
+        if incident.approval is None
+        else {
+            "actor": incident.approval.actor,
+            "granted": incident.approval.granted,
+            "expires_at": _time(incident.approval.expires_at),
+        },
+        "seconds_to_detect": (incident.opened_at - incident.suspected_at).total_seconds(),
+        "seconds_to_recover": None
+        if incident.resolved_at is None
+        else (incident.resolved_at - incident.suspected_at).total_seconds(),
+    }
+    if story:
+        view["story"] = [{"at": _time(n.at), "text": n.text} for n in incident.notes]
+        view["workflows"] = [_workflow_view(ctx, w) for w in ctx.world.all(Workflow) if w.incident == incident.id]
+    return view
+
+
+def _workflow_view(ctx: Context, workflow: Workflow) -> View:
+    steps: list[View] = []
+    for planned in workflow.plan:
+        for attempt in range(1, workflow.attempt + 1):
+            row = ctx.world.get(Step, workflow.id, planned.name, attempt)
+            if row is not None:
+                steps.append(_step_view(row))
+    return {
+        "id": workflow.id,
+        "kind": str(workflow.kind),
+        "remediation": workflow.remediation,
+        "state": str(workflow.state),
+        "patient": workflow.patient,
+        "candidate": workflow.candidate,
+        "slot": workflow.slot,
+        "plan": [step.name for step in workflow.plan],
+        "position": workflow.position,
+        "attempt": workflow.attempt,
+        "steps": steps,
+        "outcome": workflow.outcome,
+    }
+
+
+def _step_view(row: Step) -> View:
+    why = row.outcome.reason if isinstance(row.outcome, Refused | Throttled | Unclear) else ""
+    return {
+        "name": row.name,
+        "attempt": row.attempt,
+        "status": str(row.status),
+        "intent_at": _time(row.intent_at),
+        "done_at": _time(row.done_at),
+        "tries": row.tries,
+        "reason": why,
+    }
+
+
+def incidents_view(ctx: Context, *, closed: bool, limit: int) -> list[View]:
+    """Return incidents, newest first."""
+    found = [i for i in ctx.world.all(Incident) if closed or i.state is not IncidentState.CLOSED]
+    return [incident_view(ctx, i, story=False) for i in reversed(found)][:limit]
+
+
+def quarantine_view(ctx: Context, kept: Quarantine) -> View:
+    """Return one quarantined machine with its last results."""
+    instance = ctx.world.get(Instance, kept.instance)
+    return {
+        "instance": kept.instance,
+        "fleet": kept.fleet,
+        "incident": kept.incident,
+        "cause": kept.cause,
+        "lifecycle": str(instance.lifecycle) if instance else "unknown",
+        "zone": instance.zone if instance else "",
+        "isolated_at": _time(kept.isolated_at),
+        "stops_at": _time(kept.stop_at),
+        "expires_at": _time(kept.expires_at),
+        "stopped": kept.stopped,
+        "held_until": _time(instance.held_until) if instance else None,
+        "ended_at": _time(kept.ended_at),
+        "ended_by": kept.ended_by,
+        "results": list(kept.results),
+        "capture": kept.capture,
+    }
+
+
+def quarantines_view(ctx: Context, *, ended: bool = False) -> list[View]:
+    """Return the quarantined machines, oldest first."""
+    found = [q for q in ctx.world.all(Quarantine) if ended or q.ended_at is None]
+    return [quarantine_view(ctx, q) for q in sorted(found, key=lambda q: (q.isolated_at, q.instance))]
+
+
+def explain(ctx: Context, instance: Instance) -> View:
+    """Return why an instance is judged as it is, and every guard with its value and threshold."""
+    fleet = ctx.fleets.get(instance.fleet)
+    view: View = {"instance": instance_view(ctx, fleet, instance)}
+    if fleet is None:
+        view["decision"] = {"what": "nothing", "why": f"fleet {instance.fleet} is not configured: it is left alone"}
+        return view
+    chart = fleet.charts.get(instance.id)
+    incident = ctx.world.incident_of(instance.fleet, instance.id)
+    facts = ctx.facts(fleet, instance=instance, incident=incident)
+    running = ctx.world.workflow_of(instance.id)
+    view["checks"] = [
+        {
+            "name": e.check.name,
+            "role": str(e.role),
+            "status": str(e.status) if e.status else "none yet",
+            "text": e.text,
+            "age_seconds": None if e.last is None else round(ctx.now.boot - e.last, 3),
+            "stale": e.is_stale(ctx.now.boot),
+            "passes_in_a_row": e.passes,
+            "failures_in_a_row": e.fails,
+            "suspicion": round(e.score, 2),
+            "condemns_at": round(e.weights.condemns_at, 2),
+            "failing_for_seconds": None if e.failing_since is None else round(ctx.now.boot - e.failing_since, 3),
+        }
+        for e in (chart.checks[name] for name in sorted(chart.checks))
+    ] if chart else []
+    view["incident"] = incident_view(ctx, incident, story=False) if incident else None
+    view["workflow"] = _workflow_view(ctx, running) if running else None
+    view["guards"] = {
+        str(act): [_reading(r) for r in read(act, facts)] for act in (Act.REMEDIATE, Act.WITHDRAW, Act.LAUNCH, Act.ISOLATE)
+    }
+    view["decision"] = _decision(ctx, fleet, instance, running)
+    return view
+
+
+def _reading(reading: Reading) -> View:
+    return {
+        "guard": reading.guard,
+        "holds": reading.holds,
+        "value": reading.value,
+        "threshold": reading.threshold,
+    }
+
+
+def _decision(ctx: Context, fleet: Fleet, instance: Instance, running: Workflow | None) -> View:
+    chart = fleet.charts.get(instance.id)
+    if running is not None:
+        step = running.step
+        return {"what": "act", "why": f"{running.remediation or running.kind} is under way, at {step.name if step else 'its end'}"}
+    if chart is None or instance.lifecycle in (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED):
+        return {"what": "nothing", "why": f"{instance.lifecycle}: it is kept, not judged"}
+    incident = ctx.world.incident_of(instance.fleet, instance.id)
+    facts = ctx.facts(fleet, instance=instance, incident=incident)
+    rung = incident.rung if incident else 0
+    decision = decide_instance(
+        chart.finding, instance.lifecycle, facts, fleet.policy.ladder, rung, under_way=False
+    )
+    match decision:
+        case Hold():
+            return {"what": "hold", "why": "; ".join(r.sentence() for r in decision.readings)}
+        case Remediate():
+            return {"what": decision.remediation.kind, "why": chart.finding.reason}
+        case Withdraw() | Return() | Fill():
+            return {"what": type(decision).__name__.lower(), "why": chart.finding.reason}
+        case Nothing():
+            held = [r.sentence() for r in holding(Act.REMEDIATE, facts)] if instance.lifecycle in SERVING else []
+            would = f"; were it sick now, these would hold: {'; '.join(held)}" if held else ""
+            return {"what": "nothing", "why": decision.reason + would}

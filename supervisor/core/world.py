@@ -1,0 +1,219 @@
+"""The records in memory, with the indexes that make each question cheap, and an undo log.
+
+The engine writes here during a step; what it wrote counts only once the store has committed it. `rollback()` puts
+everything back as it was, so a refused commit leaves memory and disk in agreement.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TypeVar, cast
+
+from supervisor.core.model import (
+    AuditEntry,
+    Holder,
+    Identity,
+    Image,
+    Incident,
+    IncidentState,
+    Instance,
+    Lifecycle,
+    OutboxMessage,
+    Quarantine,
+    Record,
+    Removal,
+    Slot,
+    Step,
+    Workflow,
+    WorkflowState,
+    key_of,
+)
+
+Key = tuple[str | int, ...]
+R = TypeVar("R", bound=Record)
+
+
+class World:
+    """All records, one writer."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        """Load everything the store holds. Exactly one `Identity` must be among it."""
+        self._tables: dict[type, dict[Key, Record]] = defaultdict(dict)
+        self._undo: dict[tuple[type, Key], Record | None] = {}
+        self._audit: list[AuditEntry] = []
+        self.members: dict[str, set[str]] = defaultdict(set)  # fleet -> instances not retired
+        self.slots_of: dict[str, set[int]] = defaultdict(set)
+        self.free_slots: dict[str, set[int]] = defaultdict(set)
+        self.open_incidents: dict[tuple[str, str], int] = {}
+        self.open_of: dict[str, set[int]] = defaultdict(set)
+        self.running: dict[str, set[int]] = defaultdict(set)
+        self.by_instance: dict[str, int] = {}  # instance -> running workflow (patient or candidate)
+        self.by_slot: dict[tuple[str, int], int] = {}
+        self.kept: dict[str, set[str]] = defaultdict(set)  # fleet -> quarantined instances
+        self.unsettled: dict[str, set[int]] = defaultdict(set)
+        identity: Identity | None = None
+        for record in records:
+            if isinstance(record, AuditEntry):
+                continue
+            if isinstance(record, Identity):
+                identity = record
+            self._set(type(record), key_of(record), record)
+        if identity is None:
+            raise ValueError("the store holds no identity")
+        self._uid = identity.uid
+
+    # -- reading
+
+    @property
+    def identity(self) -> Identity:
+        """Who this supervisor is."""
+        return cast(Identity, self._tables[Identity][(self._uid,)])
+
+    def get(self, kind: type[R], *key: str | int) -> R | None:
+        """Return one record by its key."""
+        return cast("R | None", self._tables[kind].get(key))
+
+    def need(self, kind: type[R], *key: str | int) -> R:
+        """Return one record that must exist."""
+        return cast(R, self._tables[kind][key])
+
+    def all(self, kind: type[R]) -> Iterator[R]:
+        """Iterate over the records of a kind, in key order."""
+        table = self._tables[kind]
+        return (cast(R, table[key]) for key in sorted(table))
+
+    def values(self, kind: type[R]) -> Iterable[R]:
+        """Return the records of a kind in no promised order: for counting only."""
+        return cast("Iterable[R]", self._tables[kind].values())
+
+    def count(self, kind: type[Record]) -> int:
+        """Return how many records of a kind there are."""
+        return len(self._tables[kind])
+
+    def incident_of(self, fleet: str, instance: str) -> Incident | None:
+        """Return the incident of an instance (or of the fleet, for '') that is not closed."""
+        number = self.open_incidents.get((fleet, instance))
+        return None if number is None else self.need(Incident, number)
+
+    def workflow_of(self, instance: str) -> Workflow | None:
+        """Return the running workflow that concerns an instance."""
+        number = self.by_instance.get(instance)
+        return None if number is None else self.need(Workflow, number)
+
+    def workflow_at(self, fleet: str, slot: int) -> Workflow | None:
+        """Return the running workflow that fills a slot."""
+        number = self.by_slot.get((fleet, slot))
+        return None if number is None else self.need(Workflow, number)
+
+    # -- writing
+
+    def next_id(self) -> int:
+        """Return a fresh number. Numbers rise, and are never used twice."""
+        identity = replace(self.identity, counter=self.identity.counter + 1)
+        self.put(identity)
+        return identity.counter
+
+    def put(self, record: R) -> R:
+        """Write one record."""
+        if isinstance(record, AuditEntry):
+            self._audit.append(record)
+            return record
+        kind, key = type(record), key_of(record)
+        old = self._tables[kind].get(key)
+        if old != record:
+            self._undo.setdefault((kind, key), old)
+            self._set(kind, key, record)
+        return record
+
+    def delete(self, record: Record) -> None:
+        """Delete one record."""
+        kind, key = type(record), key_of(record)
+        old = self._tables[kind].get(key)
+        if old is not None:
+            self._undo.setdefault((kind, key), old)
+            self._set(kind, key, None)
+
+    def changes(self) -> tuple[list[Record], list[Record]]:
+        """Return what was written and what was deleted since the last `settle`, in a fixed order."""
+        written: list[Record] = []
+        deleted: list[Record] = []
+        for (kind, key), old in self._undo.items():
+            now = self._tables[kind].get(key)
+            if now is not None and now != old:
+                written.append(now)
+            elif now is None and old is not None:
+                deleted.append(old)
+        return [*written, *self._audit], deleted
+
+    def settle(self) -> None:
+        """Accept what was written: it is on disk."""
+        self._undo.clear()
+        self._audit.clear()
+
+    def rollback(self) -> None:
+        """Put everything back as it was at the last `settle`."""
+        for (kind, key), old in reversed(self._undo.items()):
+            self._set(kind, key, old)
+        self.settle()
+
+    # -- indexes
+
+    def _set(self, kind: type, key: Key, record: Record | None) -> None:
+        table = self._tables[kind]
+        old = table.get(key)
+        if old is not None:
+            self._index(old, add=False)
+        if record is None:
+            table.pop(key, None)
+        else:
+            table[key] = record
+            self._index(record, add=True)
+
+    def _index(self, record: Record, *, add: bool) -> None:
+        match record:
+            case Instance():
+                if record.lifecycle is not Lifecycle.RETIRED:
+                    _toggle(self.members[record.fleet], record.id, add=add)
+            case Slot():
+                _toggle(self.slots_of[record.fleet], record.number, add=add)
+                if record.occupant is None:
+                    _toggle(self.free_slots[record.fleet], record.number, add=add)
+            case Incident():
+                if record.state is not IncidentState.CLOSED:
+                    _toggle(self.open_of[record.fleet], record.id, add=add)
+                    _point(self.open_incidents, (record.fleet, record.instance), record.id, add=add)
+            case Workflow():
+                if record.state is WorkflowState.RUNNING:
+                    _toggle(self.running[record.fleet], record.id, add=add)
+                    for instance in {record.patient, record.candidate} - {""}:
+                        _point(self.by_instance, instance, record.id, add=add)
+                    if record.slot is not None:
+                        _point(self.by_slot, (record.fleet, record.slot), record.id, add=add)
+            case Quarantine():
+                if record.ended_at is None:
+                    _toggle(self.kept[record.fleet], record.instance, add=add)
+            case Removal():
+                if record.settled_at is None:
+                    _toggle(self.unsettled[record.fleet], record.id, add=add)
+            case Step() | Image() | Holder() | OutboxMessage() | AuditEntry() | Identity():
+                pass
+
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+def _toggle(place: set[T], item: T, *, add: bool) -> None:
+    if add:
+        place.add(item)
+    else:
+        place.discard(item)
+
+
+def _point(place: dict[K, int], key: K, number: int, *, add: bool) -> None:
+    if add:
+        place[key] = number
+    elif place.get(key) == number:
+        del place[key]

@@ -1,0 +1,120 @@
+"""The ports: what Sickbay needs of the outside. Each is small enough to fake in thirty lines.
+
+One contract suite per port runs over every implementation (tests/contracts/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel
+
+from supervisor.core.model import Machine, Now, OutboxMessage, Record
+from supervisor.core.requests import Outcome, Request
+from supervisor.core.signals import Command, Result
+
+
+class Clock(Protocol):
+    """Where `now` comes from."""
+
+    def now(self) -> Now:
+        """Return the present moment."""
+        ...
+
+
+class Cloud(Protocol):
+    """One provider's view of one fleet. All of its mutations go through `perform`."""
+
+    async def inventory(self) -> Sequence[Machine]:
+        """Return every machine of the fleet that the cloud still shows, quarantined and stopped ones included.
+
+        Raises `ProviderError` when the answer is failed or partial: unknown, never gone.
+        """
+        ...
+
+    async def perform(self, request: Request) -> Outcome:
+        """Carry out one request. Running it twice has the effect of once; it never raises for a cloud's no."""
+        ...
+
+    async def logs(self, instance: str, lines: int) -> Sequence[str]:
+        """Return the last lines of an instance's log or console; empty where there is none."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; machines live on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedImage:
+    """What a configured image is right now: an immutable id and a human version."""
+
+    id: str
+    version: str
+
+
+class Provider(Protocol):
+    """A kind of cloud: how its options are checked and how a fleet's `Cloud` is opened.
+
+    `Options` is the model of `[fleet.NAME.KIND]`; the methods get an instance of it.
+    """
+
+    kind: ClassVar[str]
+    Options: ClassVar[type[BaseModel]]
+
+    @classmethod
+    def zones(cls, options: Any) -> tuple[str, ...]:  # Any: each provider's own Options
+        """Return the zones in which it may launch, at least one."""
+        ...
+
+    @classmethod
+    def image(cls, options: Any, version: str) -> ResolvedImage:  # Any: each provider's own Options
+        """Resolve the configured golden image. Raises `ProviderError` in one clear sentence."""
+        ...
+
+    @classmethod
+    def open(cls, fleet: str, options: Any, state: Path, uid: str) -> Cloud:  # Any: each provider's own Options
+        """Open the cloud of one fleet. `state` is the daemon's state folder, `uid` the supervisor's identity."""
+        ...
+
+
+class Store(Protocol):
+    """The journal. Synchronous: the shell gives it a thread of its own."""
+
+    def load(self) -> Sequence[Record]:
+        """Return every record. The first start makes the `Identity`."""
+        ...
+
+    def commit(self, changes: Sequence[Record], deletes: Sequence[Record]) -> None:
+        """Write all or nothing, durably, before returning.
+
+        Raises `CommitFailed`; with `ambiguous` set, the caller must exit and load afresh.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the file and its lock."""
+        ...
+
+
+class CheckHost(Protocol):
+    """Runs checks, in production in a child process of its own."""
+
+    def apply(self, commands: Sequence[Command]) -> None:
+        """Take `Observe` and `Forget`; never blocks. Others are ignored."""
+        ...
+
+    def results(self) -> AsyncIterator[Sequence[Result]]:
+        """Yield batches of results for ever."""
+        ...
+
+
+class Chat(Protocol):
+    """A surface that is told things. Being down delays nothing else."""
+
+    async def tell(self, message: OutboxMessage) -> None:
+        """Deliver one message or raise; it is told again later, with the same `dedup`."""
+        ...

@@ -1,0 +1,1 @@
+"""Providers: one cloud each, behind the `Cloud` port. They know nothing of each other."""

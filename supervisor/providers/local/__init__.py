@@ -1,0 +1,45 @@
+"""The provider `local`: on loopback, with real processes, it does what a cloud does.
+
+A golden image is a folder with an executable `start`. An instance is a process group on an address of its own, with
+its own copy of the image. A small HTTP load balancer, the front door, stands before them. All of it outlives the
+supervisor. Linux only: processes are known by what /proc says.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from supervisor.ports import Provider, ResolvedImage
+from supervisor.providers.local.cloud import LocalCloud
+from supervisor.providers.local.image import WEB, image_id
+from supervisor.providers.local.options import LocalOptions
+
+__all__ = ["PROVIDER", "WEB", "LocalCloud", "LocalOptions", "LocalProvider"]
+
+
+class LocalProvider:
+    """Fleets of processes on this host."""
+
+    kind: ClassVar[str] = "local"
+    Options: ClassVar[type[BaseModel]] = LocalOptions
+
+    @classmethod
+    def zones(cls, options: LocalOptions) -> tuple[str, ...]:
+        """Return the configured labels."""
+        return options.zones
+
+    @classmethod
+    def image(cls, options: LocalOptions, version: str) -> ResolvedImage:
+        """Name the golden image by its content. Raises `ProviderError` in one clear sentence."""
+        return ResolvedImage(image_id(options.image), version)
+
+    @classmethod
+    def open(cls, fleet: str, options: LocalOptions, state: Path, uid: str) -> LocalCloud:
+        """Open one fleet. Raises `ProviderError`, also when the front door's port is taken."""
+        return LocalCloud.open(fleet, options, state, uid)
+
+
+PROVIDER: type[Provider] = LocalProvider

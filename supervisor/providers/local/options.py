@@ -1,0 +1,73 @@
+"""The options of a local fleet: the table `[fleet.NAME.local]`."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from supervisor.core.duration import Duration
+from supervisor.providers.local.image import WEB
+
+Pace = Annotated[Duration, Field(ge=timedelta(milliseconds=50), le=timedelta(hours=1))]
+"""50 ms to 1 h."""
+
+
+class LocalOptions(BaseModel):
+    """A fleet of processes on this host, each on a loopback address of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: Path
+    """The golden image: a folder with an executable `start`; "builtin:web" is the one that ships."""
+    zones: tuple[str, ...] = ("a", "b")
+    """Labels; machines are spread over them."""
+    port: int = Field(default=8080, ge=1, le=65535)
+    """The port on which each machine listens, at its own address."""
+    front_door: str = "127.0.0.1:8080"
+    """Where the load balancer listens; "" for a fleet without one."""
+    health_path: str = Field(default="/healthz", pattern=r"^/[!-~]*$")
+    """What the load balancer asks each machine for; a 2xx answer is well."""
+    health_interval: Pace = timedelta(seconds=1)
+    health_timeout: Pace = timedelta(seconds=1)
+
+    @field_validator("image", mode="before")
+    @classmethod
+    def _image_may_be_builtin(cls, value: object) -> object:
+        return WEB if value == "builtin:web" else value
+
+    @field_validator("zones")
+    @classmethod
+    def _zones_are_labels(cls, zones: tuple[str, ...]) -> tuple[str, ...]:
+        if not zones:
+            raise ValueError("no zone; expected at least one label")
+        for zone in zones:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", zone):
+                raise ValueError(f"{zone!r} is not a label; expected letters, digits, '.', '_' and '-'")
+        if len(set(zones)) != len(zones):
+            raise ValueError("a zone is named twice")
+        return zones
+
+    @field_validator("front_door")
+    @classmethod
+    def _front_door_is_an_address(cls, value: str) -> str:
+        if value:
+            split_listen(value)
+        return value
+
+
+def split_listen(value: str) -> tuple[str, int]:
+    """Split "127.0.0.1:8080" or "[::1]:8080". Raises `ValueError`."""
+    host, _, port = value.rpartition(":")
+    try:
+        address = str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]")))
+        number = int(port)
+    except ValueError:
+        raise ValueError(f'{value!r} is not ADDRESS:PORT; expected one such as "127.0.0.1:8080", or "" for none') from None
+    if not 0 < number < 65536:
+        raise ValueError(f"port {number} is outside 1 to 65535")
+    return address, number

@@ -1,0 +1,248 @@
+"""The check host: a child process that runs checks on a cadence and sends what they answer.
+
+One program, started twice: as the *prober* for the built-in network checks, and as the *plugin host* for third-party
+ones, so that a blocking or greedy plugin hurts neither the supervisor nor the prober. It holds no cloud credentials,
+and ends with its parent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from supervisor.api import Check, Instance
+from supervisor.core.model import Status
+from supervisor.plugins import discover
+from supervisor.runtime.probe import NetworkProbe
+from supervisor.runtime.runner import Ran, boottime, run_check
+from supervisor.runtime.wheel import Wheel, phase
+from supervisor.runtime.wire import Message, pack, receive
+
+TICK = 0.01
+FLUSH = 0.05
+LARGEST_BATCH = 500
+MOST_IN_FLIGHT = 4000
+FASTEST = 0.2
+SLOW_CALLBACK = 0.25
+
+Pair = tuple[str, str]  # instance, check
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    name: str
+    check: Check
+    interval: float
+    timeout: float
+
+
+class Host:
+    """Cadence, runs in flight, and the batch of results on its way."""
+
+    def __init__(self, name: str, writer: asyncio.StreamWriter) -> None:
+        """Begin with nothing to watch."""
+        self.name = name
+        self.writer = writer
+        self.probe = NetworkProbe()
+        self.specs: dict[str, dict[str, _Spec]] = {}
+        self.instances: dict[str, tuple[Instance, bool]] = {}
+        self.wheel: Wheel[Pair] = Wheel(boottime())
+        self.flying: dict[Pair, asyncio.Task[None]] = {}
+        self.told: dict[Pair, tuple[str, str]] = {}
+        self.batch: list[list[Any]] = []  # Any: JSON
+        self.started = 0
+        self.missed = 0
+        self.lags: list[float] = []
+
+    # -- what to watch
+
+    def take(self, message: Message) -> None:
+        """Take one message of the parent."""
+        match message["type"]:
+            case "configure":
+                self._configure(message)
+            case "observe":
+                for item in message["instances"]:
+                    fast = bool(item.pop("fast"))
+                    self._observe(Instance(**item), fast=fast)
+            case "forget":
+                for name in message["instances"]:
+                    self._forget(name)
+            case other:
+                raise ValueError(f"message {other!r} is not known")
+
+    def _configure(self, message: Message) -> None:
+        catalogue = discover([Path(p) for p in message["paths"]])
+        self.specs = {
+            fleet: {
+                c["name"]: _Spec(c["name"], catalogue.checks[c["kind"]].cls(**c["options"]), c["interval"], c["timeout"])
+                for c in checks
+            }
+            for fleet, checks in message["fleets"].items()
+        }
+        for instance, fast in list(self.instances.values()):
+            self._forget(instance.id)
+            self._observe(instance, fast=fast)
+
+    def _observe(self, instance: Instance, *, fast: bool) -> None:
+        known = self.instances.get(instance.id)
+        self.instances[instance.id] = (instance, fast)
+        now = boottime()
+        for spec in self.specs.get(instance.fleet, {}).values():
+            pair = (instance.id, spec.name)
+            if known is None:
+                start = phase(f"{instance.id}/{spec.name}", spec.interval)
+                self.wheel.add(pair, now + (start - now) % (_pace(spec, fast=fast)))
+            elif known[1] != fast and pair not in self.flying:
+                self.wheel.add(pair, now + phase(f"{instance.id}/{spec.name}", _pace(spec, fast=fast)))
+
+    def _forget(self, name: str) -> None:
+        known = self.instances.pop(name, None)
+        if known is None:
+            return
+        for check in self.specs.get(known[0].fleet, {}):
+            self.wheel.remove((name, check))
+            self.told.pop((name, check), None)
+
+    # -- running
+
+    async def turn(self) -> None:
+        """Start what is due, for ever."""
+        while True:
+            for pair, due in self.wheel.advance(boottime()):
+                self._start(pair, due)
+            await asyncio.sleep(TICK)
+
+    def _start(self, pair: Pair, due: float) -> None:
+        known = self.instances.get(pair[0])
+        spec = self.specs.get(known[0].fleet, {}).get(pair[1]) if known else None
+        if known is None or spec is None:
+            return
+        instance, fast = known
+        now = boottime()
+        pace = _pace(spec, fast=fast)
+        following = due + pace
+        if following <= now:  # time was lost: go on from now, on the same phase
+            lost = int((now - due) / pace)
+            self.missed += lost
+            following = due + (lost + 1) * pace
+        self.wheel.add(pair, following)
+        if pair in self.flying or len(self.flying) >= MOST_IN_FLIGHT:
+            self.missed += 0 if fast and pair in self.flying else 1
+            return
+        self.started += 1
+        self.lags.append(now - due)
+        self.flying[pair] = asyncio.create_task(self._run(pair, spec, instance), name=f"{pair[1]} of {pair[0]}")
+
+    async def _run(self, pair: Pair, spec: _Spec, instance: Instance) -> None:
+        try:
+            ran = await run_check(spec.check, instance, self.probe, spec.timeout)
+        finally:
+            self.flying.pop(pair, None)
+        if pair[0] in self.instances:
+            self._report(pair, ran)
+
+    def _report(self, pair: Pair, ran: Ran) -> None:
+        result = ran.result
+        text = result.text
+        if result.status is Status.OK:  # a pass is told in words once, when it is new
+            if self.told.get(pair) == ("ok", text):
+                text = ""
+            else:
+                self.told[pair] = ("ok", text)
+        else:
+            self.told.pop(pair, None)
+        self.batch.append(
+            [pair[0], pair[1], str(result.status), int(result.silent), round(ran.sent, 6), round(ran.done, 6), text]
+        )
+        if len(self.batch) >= LARGEST_BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send the results that wait."""
+        if self.batch and not self.writer.transport.is_closing():
+            self.writer.write(pack({"type": "results", "results": self.batch}))
+        self.batch = []
+
+    async def flushing(self) -> None:
+        """Flush for ever; the parent's back pressure stops us here, never a check."""
+        while True:
+            self.flush()
+            await self.writer.drain()
+            await asyncio.sleep(FLUSH)
+
+    async def counting(self) -> None:
+        """Send one line of figures a second: the parent takes it for a sign of life."""
+        while True:
+            begun = time.monotonic()
+            await asyncio.sleep(1.0)
+            lags, self.lags = sorted(self.lags), []
+            stats = {
+                "type": "stats",
+                "started": self.started,
+                "missed": self.missed,
+                "in_flight": len(self.flying),
+                "loop_lag": max(0.0, time.monotonic() - begun - 1.0),
+                "lag_p50": lags[len(lags) // 2] if lags else 0.0,
+                "lag_p99": lags[int(len(lags) * 0.99)] if lags else 0.0,
+                "lag_max": lags[-1] if lags else 0.0,
+            }
+            self.writer.write(pack(stats))
+
+
+def _pace(spec: _Spec, *, fast: bool) -> float:
+    return max(FASTEST, spec.interval / 5) if fast and spec.interval > FASTEST else spec.interval
+
+
+async def serve(name: str, fd: int) -> None:
+    """Serve the parent at the other end of the socket, until it closes."""
+    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=fd))
+    host = Host(name, writer)
+    loops = [
+        asyncio.create_task(host.turn(), name="turn"),
+        asyncio.create_task(host.flushing(), name="flushing"),
+        asyncio.create_task(host.counting(), name="counting"),
+    ]
+    try:
+        while (message := await receive(reader)) is not None:
+            host.take(message)
+            if any(task.done() for task in loops):
+                break
+    finally:
+        for task in [*loops, *host.flying.values()]:
+            task.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        await host.probe.close()
+
+
+def environment(parent: Mapping[str, str]) -> dict[str, str]:
+    """Return what a check host may see of the environment: no credentials of any kind."""
+    kept = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONWARNINGS", "SSL_CERT_FILE", "SSL_CERT_DIR")
+    return {name: parent[name] for name in kept if name in parent}
+
+
+def main() -> None:
+    """Run as a program: `python -m supervisor.runtime.checkhost_child --name prober --fd N`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--fd", type=int, required=True)
+    arguments = parser.parse_args()
+    gc.freeze()
+    try:
+        uvloop.run(serve(arguments.name, arguments.fd))
+    except KeyboardInterrupt:
+        os._exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""The whole of Sickbay around its ports: the same in production and in simulation.
+
+    check host ─ results ─┐                       ┌─ Perform ─> executor ─> cloud
+    pollers ─ inventory ──┼─> inbox ─> loop ──────┼─ Observe/Forget ─> check host
+    operators, sentinels ─┘      (engine, store)  └─ events ─> log, page; outbox ─> chat
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from supervisor.core.context import KILL_SWITCH
+from supervisor.core.engine import Engine
+from supervisor.core.model import Holder, Record
+from supervisor.core.settings import Settings
+from supervisor.core.signals import (
+    Command,
+    Event,
+    Forget,
+    IncidentTold,
+    InstanceMoved,
+    InventoryFailed,
+    InventorySeen,
+    KillSwitchSeen,
+    Noticed,
+    Observe,
+    OperatorAsked,
+    Perform,
+    Reply,
+    ResultsReported,
+    Said,
+    SentinelReported,
+    SettingsLoaded,
+    StepFinished,
+)
+from supervisor.ports import Chat, CheckHost, Clock, Cloud
+from supervisor.runtime.executor import Executor
+from supervisor.runtime.loop import Inbox, Journal, Loop
+from supervisor.runtime.outbox import Outbox
+from supervisor.runtime.poller import Poller
+
+log = structlog.get_logger()
+
+KILL_SWITCH_INTERVAL = 0.5  # seconds
+Listener = Callable[[Sequence[Event]], None]
+
+
+class Service:
+    """Engine, loop and everything that feeds them. `run` ends only by cancellation or by an error."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        records: Sequence[Record],
+        journal: Journal,
+        clouds: Mapping[str, Cloud],
+        host: CheckHost,
+        chats: Mapping[str, Chat],
+        clock: Clock,
+        kill_switch: Path | None = None,
+    ) -> None:
+        """Wake up with what the store holds; `kill_switch` is the pause file."""
+        self.inbox = Inbox()
+        self.engine = Engine(records, settings, clock.now())
+        self.loop = Loop(self.engine, journal, clock, self.inbox, self._dispatch, self._publish)
+        self.executor = Executor(clouds, self._finished, self._gate)
+        self.outbox = Outbox(self.engine, chats, self.inbox.put)
+        self.listeners: list[Listener] = []
+        self._clouds = dict(clouds)
+        self._host = host
+        self._clock = clock
+        self._kill_switch = kill_switch
+        self._pollers: dict[str, Poller] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._polling: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Run for ever."""
+        async with asyncio.TaskGroup() as group:
+            self._tasks = group
+            group.create_task(self.loop.run(), name="loop")
+            group.create_task(self.outbox.run(), name="outbox")
+            group.create_task(self._take_results(), name="results")
+            group.create_task(self._watch_kill_switch(), name="kill switch")
+            self._poll(self.engine.ctx.settings)
+
+    async def close(self) -> None:
+        """Give up what is under way; the journal knows it all."""
+        await self.executor.close()
+
+    def reload(self, settings: Settings, clouds: Mapping[str, Cloud]) -> None:
+        """Take a new configuration that was checked whole."""
+        self._clouds.clear()
+        self._clouds.update(clouds)
+        self.executor.use(self._clouds)
+        self.inbox.put(SettingsLoaded(settings))
+        self._poll(settings)
+
+    async def ask(self, request: OperatorAsked) -> Reply:
+        """Hand in an operator's request; return its committed answer."""
+        return await self.loop.ask(request)
+
+    def report_sentinel(self, name: str, *, ok: bool, detail: str = "") -> None:
+        """Say whether something works that must work if we can see at all."""
+        self.inbox.put(SentinelReported(name, ok, detail))
+
+    def notice(self, kind: str, text: str) -> None:
+        """Have people told of something of the shell's."""
+        self.inbox.put(Noticed(kind, text))
+
+    # -- between the parts
+
+    def _poll(self, settings: Settings) -> None:
+        if self._tasks is None:
+            return
+        for task in self._polling.values():
+            task.cancel()
+        self._polling.clear()
+        self._pollers.clear()
+        for name, policy in sorted(settings.fleets.items()):
+            poller = Poller(name, self._clouds[name], self._clock, policy.inventory_interval, self._inventoried)
+            self._pollers[name] = poller
+            self._polling[name] = self._tasks.create_task(poller.run(), name=f"inventory of {name}")
+
+    def _inventoried(self, signal: InventorySeen | InventoryFailed) -> None:
+        self.inbox.put(signal)
+
+    def _finished(self, signal: StepFinished) -> None:
+        self.inbox.put(signal)
+        for poller in self._pollers.values():
+            poller.poke()
+
+    def _dispatch(self, command: Command) -> None:
+        if isinstance(command, Perform):
+            self.executor.perform(command)
+        elif isinstance(command, Observe | Forget):
+            self._host.apply([command])
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        for event in events:
+            match event:
+                case IncidentTold():
+                    log.info(event.kind, incident=event.incident.id, fleet=event.incident.fleet, text=event.text)
+                case InstanceMoved():
+                    log.info(
+                        "instance.moved", instance=event.instance, fleet=event.fleet, old=event.old, new=event.new
+                    )
+                case Said():
+                    log.info(event.kind, fleet=event.fleet, text=event.text)
+        self.outbox.poke()
+        for listener in self.listeners:
+            listener(events)
+
+    def _gate(self) -> str:
+        """Return why nothing may be changed right now: read immediately before each call."""
+        if self._kill_switch is not None and self._kill_switch.exists():
+            return "paused by the pause file"
+        holders = self.engine.ctx.holders
+        return f"paused by {', '.join(holders)}" if holders else ""
+
+    async def _take_results(self) -> None:
+        async for results in self._host.results():
+            self.inbox.put(ResultsReported(results))
+
+    async def _watch_kill_switch(self) -> None:
+        """Tell the engine when the pause file comes and goes."""
+        known = self.engine.ctx.world.get(Holder, KILL_SWITCH) is not None
+        while self._kill_switch is not None:
+            present = self._kill_switch.exists()
+            if present != known:
+                known = present
+                self.inbox.put(KillSwitchSeen(present))
+            await asyncio.sleep(KILL_SWITCH_INTERVAL)
