@@ -42,5 +42,7 @@ class HttpCheck(Check, kind="http"):
             expected = " or ".join(str(code) for code in self.expect)
             return CheckResult.critical(f"HTTP {answer.status}, expected {expected}", seconds=answer.seconds)
         if self.body and self.body.encode() not in answer.body:
-            return CheckResult.critical(f"HTTP {answer.status}, but the body lacks {self.body!r}", seconds=answer.seconds)
+            return CheckResult.critical(
+                f"HTTP {answer.status}, but the body lacks {self.body!r}", seconds=answer.seconds
+            )
         return CheckResult.ok(f"HTTP {answer.status}", seconds=answer.seconds)

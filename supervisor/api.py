@@ -80,17 +80,23 @@ class CheckResult:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def ok(cls, text: str = "", *, seconds: float | None = None, metrics: Mapping[str, float] | None = None) -> CheckResult:
+    def ok(
+        cls, text: str = "", *, seconds: float | None = None, metrics: Mapping[str, float] | None = None
+    ) -> CheckResult:
         """The instance answered well."""
         return cls(Status.OK, text, seconds, metrics=metrics or {})
 
     @classmethod
-    def warning(cls, text: str, *, seconds: float | None = None, metrics: Mapping[str, float] | None = None) -> CheckResult:
+    def warning(
+        cls, text: str, *, seconds: float | None = None, metrics: Mapping[str, float] | None = None
+    ) -> CheckResult:
         """The instance answered, and somebody should look some day. Never condemns."""
         return cls(Status.WARNING, text, seconds, metrics=metrics or {})
 
     @classmethod
-    def critical(cls, text: str, *, seconds: float | None = None, metrics: Mapping[str, float] | None = None) -> CheckResult:
+    def critical(
+        cls, text: str, *, seconds: float | None = None, metrics: Mapping[str, float] | None = None
+    ) -> CheckResult:
         """The instance answered, and the answer is bad."""
         return cls(Status.CRITICAL, text, seconds, metrics=metrics or {})
 

@@ -23,8 +23,10 @@ from supervisor.api import Instance
 from supervisor.config import peek_socket
 from supervisor.core.duration import parse, words
 from supervisor.core.text import clean
-from supervisor.daemon import configure_logs, read_config, run as run_daemon
-from supervisor.demo import Fault, demo as run_demo
+from supervisor.daemon import configure_logs, read_config
+from supervisor.daemon import run as run_daemon
+from supervisor.demo import Fault
+from supervisor.demo import demo as run_demo
 from supervisor.errors import (
     ConfigError,
     DaemonUnreachable,
@@ -41,7 +43,9 @@ from supervisor.surfaces.client import Client
 GOOD, TROUBLE, WRONG_USE, NO_DAEMON, BAD_CONFIG = 0, 1, 2, 69, 78
 DEFAULT_CONFIG = Path("/etc/sickbay/config.toml")
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="A self-healing fleet supervisor.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="A self-healing fleet supervisor."
+)
 quarantine = typer.Typer(no_args_is_help=True, help="Machines that were set aside and kept.")
 app.add_typer(quarantine, name="quarantine")
 
@@ -51,7 +55,14 @@ ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why: it goes 
 InstanceArgument = Annotated[str, typer.Argument(help="The instance's id.")]
 
 Json = Any  # Any: the API's documents
-COLOURS = {"optimal": "green", "healthy": "green", "degraded": "yellow", "suspect": "yellow", "down": "red", "sick": "red"}
+COLOURS = {
+    "optimal": "green",
+    "healthy": "green",
+    "degraded": "yellow",
+    "suspect": "yellow",
+    "down": "red",
+    "sick": "red",
+}
 
 
 @contextmanager
@@ -125,11 +136,18 @@ def validate(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False)
     """Check the configuration file; name everything that is wrong with it."""
     with _sentences():
         checked, _ = read_config(config)
-        fleets = {n: {"desired": f.policy.desired, "image": f.policy.image, "checks": len(f.checks)} for n, f in checked.fleets.items()}
+        fleets = {
+            n: {"desired": f.policy.desired, "image": f.policy.image, "checks": len(f.checks)}
+            for n, f in checked.fleets.items()
+        }
         if as_json:
-            _print_json({"ok": True, "mode": str(checked.settings.mode), "fleets": fleets, "warnings": list(checked.warnings)})
+            _print_json(
+                {"ok": True, "mode": str(checked.settings.mode), "fleets": fleets, "warnings": list(checked.warnings)}
+            )
             return
-        typer.echo(f"{config} is good: mode {checked.settings.mode}, {len(fleets)} fleet{'s' if len(fleets) != 1 else ''}")
+        typer.echo(
+            f"{config} is good: mode {checked.settings.mode}, {len(fleets)} fleet{'s' if len(fleets) != 1 else ''}"
+        )
         for name, fleet in fleets.items():
             typer.echo(f"  {name}: {fleet['desired']} machines of {fleet['image']}, {fleet['checks']} checks")
         for warning in checked.warnings:
@@ -168,7 +186,9 @@ def check(
             return [(target, spec.name, result) for (target, spec, _), result in zip(pairs, ran, strict=True)]
 
         found = asyncio.run(all_of_them())
-    rows = [(t.id, t.zone, n, str(r.result.status), f"{(r.done - r.sent) * 1000:.1f}ms", r.result.text) for t, n, r in found]
+    rows = [
+        (t.id, t.zone, n, str(r.result.status), f"{(r.done - r.sent) * 1000:.1f}ms", r.result.text) for t, n, r in found
+    ]
     if as_json:
         keys = ("instance", "zone", "check", "status", "took", "text")
         _print_json([dict(zip(keys, row, strict=True)) for row in rows])
@@ -192,23 +212,39 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 
 
 def _status(document: Json) -> None:
-    paused = "; ".join(f"{h['name']}{': ' + h['reason'] if h['reason'] else ''} until {_when(h['until']) or 'resumed'}" for h in document["paused"])
-    typer.echo(f"mode {document['mode']}" + (f", PAUSED by {paused}" if paused else "") + (f", BLIND: {document['blind']}" if document["blind"] else ""))
+    paused = "; ".join(
+        f"{h['name']}{': ' + h['reason'] if h['reason'] else ''} until {_when(h['until']) or 'resumed'}"
+        for h in document["paused"]
+    )
+    typer.echo(
+        f"mode {document['mode']}"
+        + (f", PAUSED by {paused}" if paused else "")
+        + (f", BLIND: {document['blind']}" if document["blind"] else "")
+    )
     if document["store"]["refuses"]:
         typer.echo(f"the state file refuses commits, so nothing is done: {document['store']['refuses']}")
     for warning in document["warnings"]:
         typer.echo(f"warning: {warning}")
     for fleet in document["fleets"]:
         image = fleet["image"]["version"] if fleet["image"] else "none"
-        typer.echo(f"\n{fleet['name']}: {fleet['state'].upper()}, {fleet['serving']} of {fleet['desired']} serve, image {image}")
+        typer.echo(
+            f"\n{fleet['name']}: {fleet['state'].upper()}, {fleet['serving']} of {fleet['desired']} serve, image {image}"
+        )
         if fleet["configured_image"]["id"] != (fleet["image"] or {}).get("id"):
-            typer.echo(f"  the configured image {fleet['configured_image']['version']} is not the one healing launches; `sickbay promote {fleet['name']}` makes it so")
+            typer.echo(
+                f"  the configured image {fleet['configured_image']['version']} is not the one healing launches; `sickbay promote {fleet['name']}` makes it so"
+            )
         if fleet["inventory"]["error"]:
             typer.echo(f"  the cloud does not answer: {fleet['inventory']['error']}")
-        rows = [(i["slot"], i["id"], i["zone"], i["lifecycle"], i["health"], i["address"], i["doing"] or i["reason"]) for i in fleet["instances"]]
+        rows = [
+            (i["slot"], i["id"], i["zone"], i["lifecycle"], i["health"], i["address"], i["doing"] or i["reason"])
+            for i in fleet["instances"]
+        ]
         _table(("slot", "instance", "zone", "lifecycle", "health", "address", ""), rows)
         if fleet["open_incidents"]:
-            typer.echo(f"  open incidents: {', '.join(map(str, fleet['open_incidents']))} (`sickbay incidents ID` tells more)")
+            typer.echo(
+                f"  open incidents: {', '.join(map(str, fleet['open_incidents']))} (`sickbay incidents ID` tells more)"
+            )
 
 
 @app.command()
@@ -225,14 +261,21 @@ def incidents(
     if as_json:
         _print_json(document)
     elif number is None:
-        rows = [(i["id"], _when(i["opened_at"]), i["state"], i["fleet"], i["instance"], ", ".join(i["held_by"]), i["cause"]) for i in document]
+        rows = [
+            (i["id"], _when(i["opened_at"]), i["state"], i["fleet"], i["instance"], ", ".join(i["held_by"]), i["cause"])
+            for i in document
+        ]
         _table(("id", "opened (UTC)", "state", "fleet", "instance", "held by", "cause"), rows)
     else:
-        typer.echo(f"incident {document['id']} ({document['state']}): {document['fleet']} {document['instance']}: {clean(document['cause'])}")
+        typer.echo(
+            f"incident {document['id']} ({document['state']}): {document['fleet']} {document['instance']}: {clean(document['cause'])}"
+        )
         for note in document["story"]:
             typer.echo(f"  {_when(note['at'])[11:]}  {clean(note['text'])}")
         if document["seconds_to_recover"] is not None:
-            typer.echo(f"detected in {words(document['seconds_to_detect'])}, recovered in {words(document['seconds_to_recover'])}")
+            typer.echo(
+                f"detected in {words(document['seconds_to_detect'])}, recovered in {words(document['seconds_to_recover'])}"
+            )
 
 
 @app.command()
@@ -247,7 +290,15 @@ def explain(instance: InstanceArgument, config: ConfigOption = DEFAULT_CONFIG, a
     typer.echo(f"{view['id']}: {view['lifecycle']}, {view['health']} ({clean(view['reason'])})")
     typer.echo(f"decision: {document['decision']['what']} — {clean(document['decision']['why'])}\n")
     rows = [
-        (c["name"], c["role"], c["status"], c["failures_in_a_row"], c["passes_in_a_row"], f"{c['suspicion']} of {c['condemns_at']}", c["text"])
+        (
+            c["name"],
+            c["role"],
+            c["status"],
+            c["failures_in_a_row"],
+            c["passes_in_a_row"],
+            f"{c['suspicion']} of {c['condemns_at']}",
+            c["text"],
+        )
         for c in document.get("checks", [])
     ]
     _table(("check", "role", "last", "fails", "passes", "suspicion", ""), rows)
@@ -258,7 +309,9 @@ def explain(instance: InstanceArgument, config: ConfigOption = DEFAULT_CONFIG, a
         for reading in readings:
             if reading["guard"] not in seen:
                 seen.add(reading["guard"])
-                guards.append(("HOLDS" if reading["holds"] else "", reading["guard"], reading["value"], reading["threshold"], act))
+                guards.append(
+                    ("HOLDS" if reading["holds"] else "", reading["guard"], reading["value"], reading["threshold"], act)
+                )
     _table(("", "guard", "value", "needed", "for"), guards)
 
 
@@ -320,7 +373,10 @@ def hold(
 
 @app.command()
 def release(
-    instance: InstanceArgument, reason: ReasonOption = "", config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
+    instance: InstanceArgument,
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
 ) -> None:
     """End a hold."""
     _ask(config, "unhold", {"instance": instance, "reason": reason}, as_json=as_json)
@@ -381,13 +437,27 @@ def quarantine_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption =
     if as_json:
         _print_json(document)
         return
-    rows = [(q["instance"], q["fleet"], q["incident"], _when(q["isolated_at"]), _when(q["expires_at"]), q["cause"], q["capture"]) for q in document]
+    rows = [
+        (
+            q["instance"],
+            q["fleet"],
+            q["incident"],
+            _when(q["isolated_at"]),
+            _when(q["expires_at"]),
+            q["cause"],
+            q["capture"],
+        )
+        for q in document
+    ]
     _table(("instance", "fleet", "incident", "since (UTC)", "expires (UTC)", "cause", "evidence"), rows)
 
 
 @quarantine.command("release")
 def quarantine_release(
-    instance: InstanceArgument, reason: ReasonOption = "", config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
+    instance: InstanceArgument,
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
 ) -> None:
     """Bring a machine back, through its startup checks."""
     _ask(config, "release", {"instance": instance, "reason": reason}, as_json=as_json)
@@ -395,7 +465,10 @@ def quarantine_release(
 
 @quarantine.command("purge")
 def quarantine_purge(
-    instance: InstanceArgument, reason: ReasonOption = "", config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
+    instance: InstanceArgument,
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
 ) -> None:
     """Destroy a machine now, with what it could tell."""
     _ask(config, "purge", {"instance": instance, "reason": reason}, as_json=as_json)

@@ -154,7 +154,11 @@ class Daemon:
         notify("RELOADING=1")
         try:
             config, catalogue = read_config(self.config.path)
-            if config.state != self.config.state or config.socket != self.config.socket or config.listen != self.config.listen:
+            if (
+                config.state != self.config.state
+                or config.socket != self.config.socket
+                or config.listen != self.config.listen
+            ):
                 raise SickbayError(f"{config.path}: `state`, `socket` and `listen` change only by a restart")
             old = {name: ((f.provider, f.options), self.clouds[name]) for name, f in self.config.fleets.items()}
             self.catalogue = catalogue
@@ -174,7 +178,9 @@ class Daemon:
         while True:
             await asyncio.sleep(SENTINEL_INTERVAL)
             prober = self.hosts.prober.stats
-            self.service.report_sentinel("prober", ok=prober.alive, detail="" if prober.alive else "it is being restarted")
+            self.service.report_sentinel(
+                "prober", ok=prober.alive, detail="" if prober.alive else "it is being restarted"
+            )
 
     async def _watchdog(self) -> None:
         """Feed systemd's watchdog while the loop turns and the prober lives."""
@@ -194,7 +200,11 @@ class Daemon:
             "warnings": list(self.config.warnings),
             "store": {"commits": service.loop.commits, "refuses": service.loop.refused},
             "steps_under_way": service.executor.busy,
-            "prober": {"alive": self.hosts.prober.stats.alive, "restarts": self.hosts.prober.stats.restarts, **self.hosts.prober.stats.last},
+            "prober": {
+                "alive": self.hosts.prober.stats.alive,
+                "restarts": self.hosts.prober.stats.restarts,
+                **self.hosts.prober.stats.last,
+            },
         }
 
 
@@ -208,5 +218,3 @@ async def run(config: Config, catalogue: Catalogue) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await daemon.run()
     log.info("daemon.stopped")
-
-

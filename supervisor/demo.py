@@ -193,7 +193,9 @@ class Demo:
     async def _healed(self, victim: str) -> Outcome:
         task = next(t for t in asyncio.all_tasks() if t.get_name() == "daemon")
         try:
-            await self._wait(lambda: self._closed(victim) and self._optimal(), HEAL_LIMIT, task, "it was not healed in time")
+            await self._wait(
+                lambda: self._closed(victim) and self._optimal(), HEAL_LIMIT, task, "it was not healed in time"
+            )
         except TimeoutError as error:
             return Outcome(False, str(error), self._incident(victim))
         outcome = self._verdict(victim)
@@ -244,7 +246,9 @@ class Demo:
         self.say(f"  detected in   {incident['seconds_to_detect']:.1f}s")
         self.say(f"  recovered in  {incident['seconds_to_recover']:.1f}s")
         for kept in views.quarantines_view(context):
-            self.say(f"  kept          {kept['instance']}, until {kept['expires_at'][:16].replace('T', ' ')} UTC, with log and last results:")
+            self.say(
+                f"  kept          {kept['instance']}, until {kept['expires_at'][:16].replace('T', ' ')} UTC, with log and last results:"
+            )
             for line in kept["results"][-3:]:
                 self.say(f"                {line}")
         self.say(f"  visitors      {self.visitor.answered} of {asked} requests answered ({failures})")

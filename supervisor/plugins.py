@@ -168,13 +168,17 @@ def _kind(kind: str, cls: type, origin: str) -> str:
 def _refuse_reserved(cls: type[Check], origin: str) -> None:
     taken = sorted(RESERVED_KEYS & cls.model_fields.keys())
     if taken:
-        raise PluginError(f"{origin}: check {cls.__name__} declares {', '.join(taken)}, which belong to Sickbay; rename")
+        raise PluginError(
+            f"{origin}: check {cls.__name__} declares {', '.join(taken)}, which belong to Sickbay; rename"
+        )
 
 
 def _add(known: dict[str, Plugin[T]], plugin: Plugin[T]) -> None:
     other = known.get(plugin.kind)
     if other is not None:
-        raise PluginError(f"kind '{plugin.kind}' is defined twice: by {other.origin} and by {plugin.origin}; rename one")
+        raise PluginError(
+            f"kind '{plugin.kind}' is defined twice: by {other.origin} and by {plugin.origin}; rename one"
+        )
     known[plugin.kind] = plugin
 
 

@@ -115,7 +115,9 @@ class _Reader:
         try:
             source = path.read_bytes()
         except OSError as error:
-            raise ConfigError(f"{path}: can't be read ({error.strerror}); give the file's path with --config") from error
+            raise ConfigError(
+                f"{path}: can't be read ({error.strerror}); give the file's path with --config"
+            ) from error
         try:
             self.raw: Table = tomllib.loads(source.decode())
         except UnicodeDecodeError as error:
@@ -168,11 +170,15 @@ class _Reader:
                 self._explain((*path, *where), e["type"], e["msg"], e.get("input"), model)
             return None
 
-    def _explain(self, path: tuple[str | int, ...], kind: str, message: str, found: object, model: type[BaseModel]) -> None:
+    def _explain(
+        self, path: tuple[str | int, ...], kind: str, message: str, found: object, model: type[BaseModel]
+    ) -> None:
         if kind == "extra_forbidden":
             name = str(path[-1])
             near = difflib.get_close_matches(name, model.model_fields, n=1)
-            known = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(sorted(model.model_fields)) or 'none'}"
+            known = (
+                f"did you mean `{near[0]}`?" if near else f"known: {', '.join(sorted(model.model_fields)) or 'none'}"
+            )
             self.wrong(path, "", f"this key is not known; {known}")
         elif kind == "missing":
             self.wrong(path, "", "this key is missing; every such table needs it")
@@ -197,7 +203,11 @@ class _Reader:
         judgement = to_core(judgement_table, Judgement, speed) if judgement_table else Judgement()
         guards = self._guards(to_core(guards_table, Guards, speed)) if guards_table else Guards()
         if judgement.sick_rate <= judgement.blip_rate:
-            self.wrong(("judgement", "sick_rate"), str(judgement.sick_rate), f"expected more than blip_rate ({judgement.blip_rate})")
+            self.wrong(
+                ("judgement", "sick_rate"),
+                str(judgement.sick_rate),
+                f"expected more than blip_rate ({judgement.blip_rate})",
+            )
         state = self.state(top.state) if top else None
         listen = self._listen(top.listen) if top else None
         fleets = self._fleets(catalogue, top)
@@ -229,7 +239,9 @@ class _Reader:
             if getattr(guards, name) < 1:
                 self.wrong(("guards", name), str(getattr(guards, name)), "expected a whole number of at least 1")
         if guards.lb_floor > guards.serving_floor:
-            self.wrong(("guards", "lb_floor"), str(guards.lb_floor), f"expected at most serving_floor ({guards.serving_floor})")
+            self.wrong(
+                ("guards", "lb_floor"), str(guards.lb_floor), f"expected at most serving_floor ({guards.serving_floor})"
+            )
         return guards
 
     def state(self, text: str) -> Path | None:
@@ -250,10 +262,16 @@ class _Reader:
             loopback = ipaddress.ip_address(host.strip("[]")).is_loopback
             number = int(port)
         except ValueError:
-            self.wrong(("supervisor", "listen"), _show(text), 'expected ADDRESS:PORT such as "127.0.0.1:8750", or "" for off')
+            self.wrong(
+                ("supervisor", "listen"), _show(text), 'expected ADDRESS:PORT such as "127.0.0.1:8750", or "" for off'
+            )
             return None
         if not loopback or not 0 <= number <= 65535:
-            self.wrong(("supervisor", "listen"), _show(text), "expected a loopback address: other listeners need TLS and a token")
+            self.wrong(
+                ("supervisor", "listen"),
+                _show(text),
+                "expected a loopback address: other listeners need TLS and a token",
+            )
             return None
         return host.strip("[]"), number
 
@@ -294,9 +312,13 @@ class _Reader:
             self.wrong((*path, provider_name, "image"), "", str(error))
             return None
         if not any(c.role is Role.LIVENESS for c in configured):
-            self.warnings.append(f"fleet {name}: no check has the role liveness, so only a stopped machine is ever healed")
+            self.warnings.append(
+                f"fleet {name}: no check has the role liveness, so only a stopped machine is ever healed"
+            )
         if not getattr(provider, "second_class", lambda _: True)(options):
-            self.warnings.append(f"fleet {name}: no load balancer speaks for its machines, so silence condemns only after minutes")
+            self.warnings.append(
+                f"fleet {name}: no load balancer speaks for its machines, so silence condemns only after minutes"
+            )
         policy = FleetPolicy(
             name=name,
             desired=keys.desired,
@@ -320,7 +342,9 @@ class _Reader:
         }
         return options.model_copy(update=changed)
 
-    def _ladder(self, path: tuple[str, ...], keys: FleetKeys | None, catalogue: Catalogue) -> tuple[RemediationPolicy, ...]:
+    def _ladder(
+        self, path: tuple[str, ...], keys: FleetKeys | None, catalogue: Catalogue
+    ) -> tuple[RemediationPolicy, ...]:
         made: list[RemediationPolicy] = []
         for place, rung in enumerate(keys.remediation if keys else ()):
             data = {"kind": rung} if isinstance(rung, str) else dict(rung)
@@ -347,7 +371,11 @@ class _Reader:
             if check is None:
                 continue
             if any(other.name == check.name for other in made):
-                self.wrong((*path, "check", place, "name"), _show(check.name), "two checks of one fleet have this name; rename one")
+                self.wrong(
+                    (*path, "check", place, "name"),
+                    _show(check.name),
+                    "two checks of one fleet have this name; rename one",
+                )
             made.append(check)
         return tuple(made)
 
@@ -369,7 +397,9 @@ class _Reader:
         if not timedelta(milliseconds=100) <= keys.interval <= timedelta(days=1):
             self.wrong((*path, "interval"), _show(table.get("interval")), "expected 100ms to 1d")
         if not 0 < timeout <= interval:
-            self.wrong((*path, "timeout"), _show(table.get("timeout", "3s")), "expected more than 0 and at most the interval")
+            self.wrong(
+                (*path, "timeout"), _show(table.get("timeout", "3s")), "expected more than 0 and at most the interval"
+            )
         options = check.model_dump(mode="json")
         return ConfiguredCheck(keys.name or kind, kind, options, keys.role, interval, timeout, plugin.builtin)
 

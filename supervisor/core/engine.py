@@ -23,7 +23,6 @@ from supervisor.core.model import (
     BootTime,
     FleetState,
     Health,
-    Identity,
     Image,
     Incident,
     IncidentKind,
@@ -36,6 +35,7 @@ from supervisor.core.model import (
     Removal,
     Resolution,
     Slot,
+    TargetHealth,
     Workflow,
     WorkflowKind,
 )
@@ -303,7 +303,9 @@ class Engine:
 
     def _amnesty(self, why: str) -> None:
         rounds = self.ctx.settings.judgement.amnesty_rounds
-        self.ctx.say("amnesty.begun", f"{why}: all suspicion starts afresh, {rounds} clean rounds before the next removal")
+        self.ctx.say(
+            "amnesty.begun", f"{why}: all suspicion starts afresh, {rounds} clean rounds before the next removal"
+        )
         for fleet in self.ctx.fleets.values():
             fleet.begin_amnesty(self.ctx.now.boot)
 
@@ -352,9 +354,7 @@ class Engine:
                 fleet.dirty = before
                 break
         self._state(fleet)
-        self._rate = sum(
-            f.observed * sum(1.0 / c.interval for c in f.policy.checks) for f in self.ctx.fleets.values()
-        )
+        self._rate = sum(f.observed * sum(1.0 / c.interval for c in f.policy.checks) for f in self.ctx.fleets.values())
         fleet.look = self._fleet_look(fleet)
         if fleet.dirty:
             fleet.look = self.ctx.now.boot + AGAIN
@@ -397,7 +397,12 @@ class Engine:
         ctx = self.ctx
         instance = ctx.world.get(Instance, name)
         chart = fleet.charts.get(name)
-        if instance is None or chart is None or instance.lifecycle in COMING or instance.lifecycle in inventory.SET_ASIDE:
+        if (
+            instance is None
+            or chart is None
+            or instance.lifecycle in COMING
+            or instance.lifecycle in inventory.SET_ASIDE
+        ):
             return
         incident = ctx.world.incident_of(fleet.policy.name, name)
         if chart.finding.health is Health.SICK and incident is None:
@@ -416,7 +421,11 @@ class Engine:
                     workflow.begin_remediation(ctx, fleet, incident, instance, decision.remediation)
             case Withdraw():
                 workflow.begin(ctx, fleet, WorkflowKind.WITHDRAW, incident.id if incident else 0, patient=name)
-                ctx.say("instance.withdrawn", f"{incidents.place_of(instance)} is not ready: {chart.finding.reason}; it leaves the load balancer", instance.fleet)
+                ctx.say(
+                    "instance.withdrawn",
+                    f"{incidents.place_of(instance)} is not ready: {chart.finding.reason}; it leaves the load balancer",
+                    instance.fleet,
+                )
             case Return():
                 number = incident.id if incident else 0
                 workflow.begin(ctx, fleet, WorkflowKind.RETURN, number, slot=instance.slot, patient=name)
@@ -478,9 +487,15 @@ class Engine:
         if missing is not None and not free:
             incidents.resolve(ctx, missing, Resolution.FILLED, f"{name}: every machine is there")
             missing = ctx.world.need(Incident, missing.id)
-            incidents.close(ctx, missing, Resolution.FILLED, f"{name} is complete: {fleet.policy.desired} of {fleet.policy.desired}")
+            incidents.close(
+                ctx, missing, Resolution.FILLED, f"{name} is complete: {fleet.policy.desired} of {fleet.policy.desired}"
+            )
         for slot, lost_incident in sorted(lost.items(), key=lambda item: item[1].id):
-            if slot not in free and lost_incident.instance not in ctx.world.by_instance and (name, slot) not in ctx.world.by_slot:
+            if (
+                slot not in free
+                and lost_incident.instance not in ctx.world.by_instance
+                and (name, slot) not in ctx.world.by_slot
+            ):
                 incidents.close(ctx, lost_incident, Resolution.REPLACED, f"slot {slot} is filled again")
 
     def _hold_fill(self, fleet: Fleet, incident: Incident, slot: int, held: Hold) -> None:
@@ -513,9 +528,11 @@ class Engine:
         ctx, name = self.ctx, fleet.policy.name
         if not self._amnesty_over(fleet) or fleet.inventory_at is None or ctx.sight.blind:
             return  # unknown is not down
-        serving = fleet.serving + sum(1 for n in fleet.suspects if _is_registered(fleet.charts[n]))
+        serving = fleet.serving + sum(1 for n in fleet.suspects if _may_serve(fleet.charts[n]))
         open_incidents = [
-            i for i in (ctx.world.need(Incident, n) for n in ctx.world.open_of[name]) if i.state is not IncidentState.RESOLVED
+            i
+            for i in (ctx.world.need(Incident, n) for n in ctx.world.open_of[name])
+            if i.state is not IncidentState.RESOLVED
         ]
         if serving == 0 and fleet.policy.desired > 0:
             state = FleetState.DOWN
@@ -541,5 +558,7 @@ class Engine:
         return min(looks, default=None)
 
 
-def _is_registered(chart: Chart) -> bool:
-    return chart.machine is not None and chart.machine.registered is True
+def _may_serve(chart: Chart) -> bool:
+    """Return whether a suspect still serves as far as its load balancer is concerned."""
+    machine = chart.machine
+    return machine is not None and machine.registered is True and machine.target is not TargetHealth.UNHEALTHY

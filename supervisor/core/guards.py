@@ -176,7 +176,10 @@ def _concurrent(f: Facts) -> Reading:
 def _zone(f: Facts) -> Reading:
     holds = f.zone_concurrent >= f.zone_allowed
     return Reading(
-        "zone_concurrency", holds, f"{f.zone_concurrent} under way in {f.zone or 'no zone'}", f"fewer than {f.zone_allowed}"
+        "zone_concurrency",
+        holds,
+        f"{f.zone_concurrent} under way in {f.zone or 'no zone'}",
+        f"fewer than {f.zone_allowed}",
     )
 
 
@@ -185,16 +188,22 @@ def _credits(f: Facts) -> Reading:
 
 
 def _hourly(f: Facts) -> Reading:
-    return Reading("hourly_cap", f.hourly >= f.hourly_allowed, f"{f.hourly} removals in 1h", f"fewer than {f.hourly_allowed}")
+    return Reading(
+        "hourly_cap", f.hourly >= f.hourly_allowed, f"{f.hourly} removals in 1h", f"fewer than {f.hourly_allowed}"
+    )
 
 
 def _daily(f: Facts) -> Reading:
-    return Reading("daily_cap", f.daily >= f.daily_allowed, f"{f.daily} removals in 24h", f"fewer than {f.daily_allowed}")
+    return Reading(
+        "daily_cap", f.daily >= f.daily_allowed, f"{f.daily} removals in 24h", f"fewer than {f.daily_allowed}"
+    )
 
 
 def _global(f: Facts) -> Reading:
     holds = f.global_hourly >= f.global_allowed
-    return Reading("global_cap", holds, f"{f.global_hourly} removals in 1h, all fleets", f"fewer than {f.global_allowed}")
+    return Reading(
+        "global_cap", holds, f"{f.global_hourly} removals in 1h, all fleets", f"fewer than {f.global_allowed}"
+    )
 
 
 def _lineage(f: Facts) -> Reading:
@@ -219,7 +228,9 @@ def _quarantine_cap(f: Facts) -> Reading:
 
 def _launch_breaker(f: Facts) -> Reading:
     holds = f.launch_failures >= f.launch_allowed and not f.launch_half_open
-    return Reading("launch_breaker", holds, f"{f.launch_failures} failed launches in a row", f"fewer than {f.launch_allowed}")
+    return Reading(
+        "launch_breaker", holds, f"{f.launch_failures} failed launches in a row", f"fewer than {f.launch_allowed}"
+    )
 
 
 def _max_instances(f: Facts) -> Reading:

@@ -129,9 +129,7 @@ def judge(chart: Chart, judgement: Judgement, around: Surroundings, now: BootTim
     if failing:
         worst = max(failing, key=lambda e: e.score)
         silent = all(not e.answered for e in failing)
-        return Finding(
-            Health.SUSPECT, f"{worst.check.name}: {worst.text}", look_at, unready=unready, by_silence=silent
-        )
+        return Finding(Health.SUSPECT, f"{worst.check.name}: {worst.text}", look_at, unready=unready, by_silence=silent)
     if stale:
         names = ", ".join(sorted(e.check.name for e in stale))
         return Finding(Health.UNKNOWN, f"no fresh result of {names}", look_at, unready=unready)

@@ -95,14 +95,14 @@ def _present(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine, a
             chart.confirmed_stopped = True
     elif machine.stopped_by_user and instance.id not in fleet.reported:
         fleet.reported.add(instance.id)
-        text = f"{incidents.place_of(instance)} was stopped by a user: it is left alone; `sickbay hold` says so for longer"
+        text = (
+            f"{incidents.place_of(instance)} was stopped by a user: it is left alone; `sickbay hold` says so for longer"
+        )
         ctx.say("instance.stopped_by_user", text, fleet.policy.name)
     return True
 
 
-def _is_gone(
-    ctx: Context, fleet: Fleet, instance: Instance, machine: Machine | None, asked: BootTime
-) -> bool:
+def _is_gone(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine | None, asked: BootTime) -> bool:
     """Return whether an instance has been absent (or terminated) for long enough to be gone."""
     chart = fleet.charts.get(instance.id)
     if chart is None:
@@ -221,7 +221,9 @@ def _report(ctx: Context, fleet: Fleet, machine: Machine, words: str) -> None:
     key = f"unknown:{machine.id}"
     if key not in fleet.reported:
         fleet.reported.add(key)
-        ctx.say("instance.unknown", f"{fleet.policy.name} {machine.id} (zone {machine.zone}) {words}", fleet.policy.name)
+        ctx.say(
+            "instance.unknown", f"{fleet.policy.name} {machine.id} (zone {machine.zone}) {words}", fleet.policy.name
+        )
 
 
 def is_serving(chart: Chart, instance: Instance, *, healthy: bool) -> bool:

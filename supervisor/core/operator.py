@@ -171,7 +171,9 @@ def _kept(ctx: Context, name: str) -> tuple[Instance, Quarantine, Fleet]:
     instance = _instance(ctx, name)
     kept = ctx.world.get(Quarantine, name)
     if kept is None or kept.ended_at is not None:
-        raise OperatorError(f"{name} is not in quarantine ({instance.lifecycle}); `sickbay quarantine list` shows who is")
+        raise OperatorError(
+            f"{name} is not in quarantine ({instance.lifecycle}); `sickbay quarantine list` shows who is"
+        )
     running = ctx.world.workflow_of(name)
     if running is not None:
         raise OperatorError(f"{name} is busy: {running.kind} is under way; wait for it to end")
@@ -184,16 +186,16 @@ def _release(ctx: Context, signal: OperatorAsked, verb: ReleaseFromQuarantine) -
     instance, kept, fleet = _kept(ctx, verb.instance)
     if instance.lifecycle is not Lifecycle.QUARANTINED:
         raise OperatorError(f"{instance.id} never served ({instance.lifecycle}); purge it instead")
-    workflow.begin(
-        ctx, fleet, WorkflowKind.RELEASE, kept.incident, patient=instance.id, actor=signal.actor
-    )
+    workflow.begin(ctx, fleet, WorkflowKind.RELEASE, kept.incident, patient=instance.id, actor=signal.actor)
     return f"{instance.id} is released; it serves again once it has passed its startup checks"
 
 
 def _purge(ctx: Context, signal: OperatorAsked, verb: Purge) -> str:
     instance, kept, fleet = _kept(ctx, verb.instance)
     if instance.held_until is not None and instance.held_until > ctx.now.wall:
-        raise OperatorError(f"{instance.id} is held by {instance.held_by}; `sickbay release {instance.id}` ends the hold")
+        raise OperatorError(
+            f"{instance.id} is held by {instance.held_by}; `sickbay release {instance.id}` ends the hold"
+        )
     workflow.begin(ctx, fleet, WorkflowKind.PURGE, kept.incident, patient=instance.id, actor=signal.actor)
     return f"{instance.id} is being destroyed"
 

@@ -82,9 +82,7 @@ def decide_instance(
     return Nothing(finding.reason)
 
 
-def _decide_sick(
-    lifecycle: Lifecycle, facts: Facts, ladder: tuple[RemediationPolicy, ...], rung: int
-) -> Decision:
+def _decide_sick(lifecycle: Lifecycle, facts: Facts, ladder: tuple[RemediationPolicy, ...], rung: int) -> Decision:
     if rung >= len(ladder):
         return Nothing("the ladder is at its end: a person must decide")
     remediation = ladder[rung]

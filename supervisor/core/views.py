@@ -252,26 +252,31 @@ def explain(ctx: Context, instance: Instance) -> View:
     incident = ctx.world.incident_of(instance.fleet, instance.id)
     facts = ctx.facts(fleet, instance=instance, incident=incident)
     running = ctx.world.workflow_of(instance.id)
-    view["checks"] = [
-        {
-            "name": e.check.name,
-            "role": str(e.role),
-            "status": str(e.status) if e.status else "none yet",
-            "text": e.text,
-            "age_seconds": None if e.last is None else round(ctx.now.boot - e.last, 3),
-            "stale": e.is_stale(ctx.now.boot),
-            "passes_in_a_row": e.passes,
-            "failures_in_a_row": e.fails,
-            "suspicion": round(e.score, 2),
-            "condemns_at": round(e.weights.condemns_at, 2),
-            "failing_for_seconds": None if e.failing_since is None else round(ctx.now.boot - e.failing_since, 3),
-        }
-        for e in (chart.checks[name] for name in sorted(chart.checks))
-    ] if chart else []
+    view["checks"] = (
+        [
+            {
+                "name": e.check.name,
+                "role": str(e.role),
+                "status": str(e.status) if e.status else "none yet",
+                "text": e.text,
+                "age_seconds": None if e.last is None else round(ctx.now.boot - e.last, 3),
+                "stale": e.is_stale(ctx.now.boot),
+                "passes_in_a_row": e.passes,
+                "failures_in_a_row": e.fails,
+                "suspicion": round(e.score, 2),
+                "condemns_at": round(e.weights.condemns_at, 2),
+                "failing_for_seconds": None if e.failing_since is None else round(ctx.now.boot - e.failing_since, 3),
+            }
+            for e in (chart.checks[name] for name in sorted(chart.checks))
+        ]
+        if chart
+        else []
+    )
     view["incident"] = incident_view(ctx, incident, story=False) if incident else None
     view["workflow"] = _workflow_view(ctx, running) if running else None
     view["guards"] = {
-        str(act): [_reading(r) for r in read(act, facts)] for act in (Act.REMEDIATE, Act.WITHDRAW, Act.LAUNCH, Act.ISOLATE)
+        str(act): [_reading(r) for r in read(act, facts)]
+        for act in (Act.REMEDIATE, Act.WITHDRAW, Act.LAUNCH, Act.ISOLATE)
     }
     view["decision"] = _decision(ctx, fleet, instance, running)
     return view
@@ -290,15 +295,16 @@ def _decision(ctx: Context, fleet: Fleet, instance: Instance, running: Workflow 
     chart = fleet.charts.get(instance.id)
     if running is not None:
         step = running.step
-        return {"what": "act", "why": f"{running.remediation or running.kind} is under way, at {step.name if step else 'its end'}"}
+        return {
+            "what": "act",
+            "why": f"{running.remediation or running.kind} is under way, at {step.name if step else 'its end'}",
+        }
     if chart is None or instance.lifecycle in (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED):
         return {"what": "nothing", "why": f"{instance.lifecycle}: it is kept, not judged"}
     incident = ctx.world.incident_of(instance.fleet, instance.id)
     facts = ctx.facts(fleet, instance=instance, incident=incident)
     rung = incident.rung if incident else 0
-    decision = decide_instance(
-        chart.finding, instance.lifecycle, facts, fleet.policy.ladder, rung, under_way=False
-    )
+    decision = decide_instance(chart.finding, instance.lifecycle, facts, fleet.policy.ladder, rung, under_way=False)
     match decision:
         case Hold():
             return {"what": "hold", "why": "; ".join(r.sentence() for r in decision.readings)}

@@ -132,7 +132,9 @@ def begin(
     return workflow
 
 
-def begin_remediation(ctx: Context, fleet: Fleet, incident: Incident, instance: Instance, rung: RemediationPolicy) -> Workflow:
+def begin_remediation(
+    ctx: Context, fleet: Fleet, incident: Incident, instance: Instance, rung: RemediationPolicy
+) -> Workflow:
     """Begin to heal: the plan, and the entry in the budget ledger, in one commit."""
     workflow = begin(
         ctx,
@@ -230,7 +232,9 @@ def _abandon_if_recovered(ctx: Context, fleet: Fleet, workflow: Workflow) -> boo
     incident = ctx.world.need(Incident, workflow.incident)
     patient = ctx.world.need(Instance, workflow.patient)
     if patient.lifecycle is not Lifecycle.WITHDRAWN:
-        incidents.close(ctx, incident, Resolution.RECOVERED, f"{workflow.patient} recovered by itself; nothing was done")
+        incidents.close(
+            ctx, incident, Resolution.RECOVERED, f"{workflow.patient} recovered by itself; nothing was done"
+        )
     return True
 
 
@@ -253,7 +257,7 @@ def _subject(ctx: Context, workflow: Workflow, step: PlannedStep) -> Instance | 
 def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row: Step | None) -> bool:
     """Write the intent of an act, or send it again; return whether the plan moved on."""
     if row is not None:
-        _send(ctx, workflow, row)
+        _send(ctx, row)
         return False
     subject = _subject(ctx, workflow, step)
     if step.verb is not Verb.LAUNCH and (subject is None or subject.lifecycle in GONE):
@@ -273,9 +277,7 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
     if incident is not None and incident.held:
         ctx.world.put(replace(incident, held=()))
     request = _request(ctx, fleet, workflow, step, subject)
-    ctx.world.put(
-        Step(workflow.id, step.name, workflow.attempt, StepStatus.INTENT, ctx.now.wall, request, tries=0)
-    )
+    ctx.world.put(Step(workflow.id, step.name, workflow.attempt, StepStatus.INTENT, ctx.now.wall, request, tries=0))
     if isinstance(request, Launch):
         ctx.world.put(replace(workflow, zone=request.zone, retry_at=None))
         _count_lineage(ctx, workflow)
@@ -283,7 +285,7 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
         ctx.move(subject, Lifecycle.RETIRING)
     target = subject.id if subject else workflow.fleet
     ctx.audit(f"step.{step.name}", target, actor=workflow.actor, reason=_why(incident))
-    _send(ctx, workflow, ctx.world.need(Step, workflow.id, step.name, workflow.attempt))
+    _send(ctx, ctx.world.need(Step, workflow.id, step.name, workflow.attempt))
     return False
 
 
@@ -291,7 +293,7 @@ def _why(incident: Incident | None) -> str:
     return "" if incident is None else f"incident {incident.id}: {incident.cause}"
 
 
-def _send(ctx: Context, workflow: Workflow, row: Step) -> None:
+def _send(ctx: Context, row: Step) -> None:
     key = (row.workflow, row.name, row.attempt)
     if key in ctx.flying or row.request is None:
         return
@@ -305,7 +307,12 @@ def _send(ctx: Context, workflow: Workflow, row: Step) -> None:
 def _skip(ctx: Context, workflow: Workflow, step: PlannedStep, why: str) -> bool:
     ctx.world.put(
         Step(
-            workflow.id, step.name, workflow.attempt, StepStatus.SKIPPED, ctx.now.wall, done_at=ctx.now.wall,
+            workflow.id,
+            step.name,
+            workflow.attempt,
+            StepStatus.SKIPPED,
+            ctx.now.wall,
+            done_at=ctx.now.wall,
             outcome=Refused(why),
         )
     )
@@ -502,7 +509,9 @@ def candidate_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str) -
     incident = ctx.world.need(Incident, workflow.incident)
     if candidate is not None and candidate.lifecycle not in GONE:
         _keep_exemplar(ctx, fleet, workflow, candidate, why)
-    ctx.note(incident, "incident.step", f"launch {workflow.attempt} failed: {workflow.candidate or 'no machine'}: {why}")
+    ctx.note(
+        incident, "incident.step", f"launch {workflow.attempt} failed: {workflow.candidate or 'no machine'}: {why}"
+    )
     fleet.last_launch_failure = ctx.now.boot
     failures = 1
     if workflow.slot is not None:
@@ -513,8 +522,10 @@ def candidate_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str) -
             ctx.world.put(replace(slot, needs_human=f"{failures} launches in a row failed: {why}"))
             end(ctx, fleet, workflow, WorkflowState.FAILED, why)
             incidents.escalate(
-                ctx, incident, f"{failures} launches in a row failed in slot {slot.number}; "
-                f"`sickbay retry {name} {slot.number}` tries again"
+                ctx,
+                incident,
+                f"{failures} launches in a row failed in slot {slot.number}; "
+                f"`sickbay retry {name} {slot.number}` tries again",
             )
             return
     if workflow.kind is WorkflowKind.ADOPT:
@@ -523,9 +534,7 @@ def candidate_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str) -
     wait = guards.launch_retry[min(failures - 1, len(guards.launch_retry) - 1)]
     launch = next(i for i, step in enumerate(workflow.plan) if step.verb is Verb.LAUNCH)
     ctx.world.put(
-        replace(
-            workflow, position=launch, attempt=workflow.attempt + 1, candidate="", zone="", retry_at=ctx.at(wait)
-        )
+        replace(workflow, position=launch, attempt=workflow.attempt + 1, candidate="", zone="", retry_at=ctx.at(wait))
     )
 
 
@@ -533,9 +542,12 @@ def _keep_exemplar(ctx: Context, fleet: Fleet, workflow: Workflow, candidate: In
     registered = candidate.lifecycle not in (Lifecycle.LAUNCHING, Lifecycle.WARMING)
     ctx.move(candidate, Lifecycle.BOOT_FAILED, slot=None)
     earlier = [
-        q for q in ctx.kept(fleet)
-        if q.incident == workflow.incident and q.instance not in ctx.world.by_instance
-        and (known := ctx.world.get(Instance, q.instance)) is not None and known.lifecycle is Lifecycle.BOOT_FAILED
+        q
+        for q in ctx.kept(fleet)
+        if q.incident == workflow.incident
+        and q.instance not in ctx.world.by_instance
+        and (known := ctx.world.get(Instance, q.instance)) is not None
+        and known.lifecycle is Lifecycle.BOOT_FAILED
     ]
     for kept in earlier:
         begin(ctx, fleet, WorkflowKind.PURGE, workflow.incident, patient=kept.instance)
@@ -553,7 +565,9 @@ def patient_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str) -> 
     incident = ctx.world.get(Incident, workflow.incident)
     if workflow.kind is WorkflowKind.RELEASE:
         if incident is not None:
-            ctx.note(incident, "incident.note", f"release of {workflow.patient} failed: {why}; it goes back into quarantine")
+            ctx.note(
+                incident, "incident.note", f"release of {workflow.patient} failed: {why}; it goes back into quarantine"
+            )
         if patient is not None and patient.lifecycle not in GONE:
             ctx.move(patient, Lifecycle.WITHDRAWN)
             again = RemediationPolicy("quarantine", (_step(Verb.ISOLATE),), removes=False, starts_from=frozenset())
@@ -602,7 +616,8 @@ def answered(ctx: Context, fleet: Fleet | None, signal: StepFinished) -> None:
             incident = ctx.world.get(Incident, workflow.incident)
             if tries == 1 and incident is not None and incident.state is not IncidentState.CLOSED:
                 ctx.note(
-                    incident, "incident.step",
+                    incident,
+                    "incident.step",
                     f"{row.name}: no clear answer ({signal.outcome.reason}); the same request is sent again",
                 )
     if fleet is not None:
@@ -620,9 +635,16 @@ def _effect(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, done: Don
             if known is None:
                 known = ctx.world.put(
                     Instance(
-                        id=done.instance, fleet=request.fleet, lifecycle=Lifecycle.LAUNCHING, slot=None,
-                        image=request.image, version=request.version, zone=request.zone, address="",
-                        created_at=ctx.now.wall, since=ctx.now.wall,
+                        id=done.instance,
+                        fleet=request.fleet,
+                        lifecycle=Lifecycle.LAUNCHING,
+                        slot=None,
+                        image=request.image,
+                        version=request.version,
+                        zone=request.zone,
+                        address="",
+                        created_at=ctx.now.wall,
+                        since=ctx.now.wall,
                     )
                 )
             ctx.track(fleet, known)
@@ -690,7 +712,10 @@ def _isolated(ctx: Context, fleet: Fleet, workflow: Workflow, request: Isolate) 
     if known is None or known.ended_at is not None:
         keep(ctx, fleet, instance.id, workflow.incident, incident.cause if incident else "")
     captures = [
-        s for s in (ctx.world.get(Step, workflow.id, p.name, a) for p in workflow.plan for a in range(1, workflow.attempt + 1))
+        s
+        for s in (
+            ctx.world.get(Step, workflow.id, p.name, a) for p in workflow.plan for a in range(1, workflow.attempt + 1)
+        )
         if s is not None and isinstance(s.request, Capture) and isinstance(s.outcome, Done)
     ]
     record = ctx.world.need(Quarantine, instance.id)
@@ -739,7 +764,11 @@ def _refused(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, refused:
         fleet.capacity_refused[workflow.zone] = ctx.now.boot
         ctx.world.put(replace(workflow, attempt=workflow.attempt + 1, zone=""))
         if incident is not None:
-            ctx.note(incident, "incident.step", f"no capacity in zone {workflow.zone} ({refused.reason}); another zone is tried")
+            ctx.note(
+                incident,
+                "incident.step",
+                f"no capacity in zone {workflow.zone} ({refused.reason}); another zone is tried",
+            )
     elif step.subject is Subject.CANDIDATE:
         candidate_failed(ctx, fleet, workflow, refused.reason)
     elif step.optional:
@@ -753,7 +782,9 @@ def _refused(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, refused:
         if kept is not None and kept.ended_at is None:
             later = ctx.at(3600.0)
             ctx.world.put(replace(kept, expires_at=max(kept.expires_at, later), stop_at=max(kept.stop_at, later)))
-        ctx.say("quarantine.failed", f"{workflow.kind} of {workflow.patient} was refused: {refused.reason}", workflow.fleet)
+        ctx.say(
+            "quarantine.failed", f"{workflow.kind} of {workflow.patient} was refused: {refused.reason}", workflow.fleet
+        )
     else:
         patient_failed(ctx, fleet, workflow, f"{row.name} was refused: {refused.reason}")
 

@@ -69,7 +69,13 @@ class ChildHost:
             "paths": [str(p) for p in paths],
             "fleets": {
                 fleet: [
-                    {"name": s.name, "kind": s.kind, "options": dict(s.options), "interval": s.interval, "timeout": s.timeout}
+                    {
+                        "name": s.name,
+                        "kind": s.kind,
+                        "options": dict(s.options),
+                        "interval": s.interval,
+                        "timeout": s.timeout,
+                    }
                     for s in specs
                 ]
                 for fleet, specs in fleets.items()

@@ -85,7 +85,9 @@ class Host:
         catalogue = discover([Path(p) for p in message["paths"]])
         self.specs = {
             fleet: {
-                c["name"]: _Spec(c["name"], catalogue.checks[c["kind"]].cls(**c["options"]), c["interval"], c["timeout"])
+                c["name"]: _Spec(
+                    c["name"], catalogue.checks[c["kind"]].cls(**c["options"]), c["interval"], c["timeout"]
+                )
                 for c in checks
             }
             for fleet, checks in message["fleets"].items()

@@ -153,5 +153,3 @@ class Loop:
             return await future
         finally:
             self._replies.pop(request.request, None)
-
-

@@ -1,8 +1,8 @@
 """The whole of Sickbay around its ports: the same in production and in simulation.
 
-    check host ─ results ─┐                       ┌─ Perform ─> executor ─> cloud
-    pollers ─ inventory ──┼─> inbox ─> loop ──────┼─ Observe/Forget ─> check host
-    operators, sentinels ─┘      (engine, store)  └─ events ─> log, page; outbox ─> chat
+check host ─ results ─┐                       ┌─ Perform ─> executor ─> cloud
+pollers ─ inventory ──┼─> inbox ─> loop ──────┼─ Observe/Forget ─> check host
+operators, sentinels ─┘      (engine, store)  └─ events ─> log, page; outbox ─> chat
 """
 
 from __future__ import annotations
@@ -147,9 +147,7 @@ class Service:
                 case IncidentTold():
                     log.info(event.kind, incident=event.incident.id, fleet=event.incident.fleet, text=event.text)
                 case InstanceMoved():
-                    log.info(
-                        "instance.moved", instance=event.instance, fleet=event.fleet, old=event.old, new=event.new
-                    )
+                    log.info("instance.moved", instance=event.instance, fleet=event.fleet, old=event.old, new=event.new)
                 case Said():
                     log.info(event.kind, fleet=event.fleet, text=event.text)
         self.outbox.poke()

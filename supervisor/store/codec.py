@@ -51,8 +51,10 @@ def _members(hint: object) -> tuple[object, ...]:
 
 def _is_scalar(hint: object) -> bool:
     members = [m for m in _members(hint) if m is not NoneType]
-    return len(members) == 1 and isinstance(members[0], type) and issubclass(
-        members[0], str | int | bool | float | datetime | StrEnum
+    return (
+        len(members) == 1
+        and isinstance(members[0], type)
+        and issubclass(members[0], str | int | bool | float | datetime | StrEnum)
     )
 
 

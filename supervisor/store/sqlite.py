@@ -51,25 +51,33 @@ class SqliteStore:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise StateError(f"{folder}: can't make the state folder ({error.strerror}); choose another `state`") from error
+            raise StateError(
+                f"{folder}: can't make the state folder ({error.strerror}); choose another `state`"
+            ) from error
         if self.path.is_dir():
             raise StateError(f"{self.path} is a folder, a state file was expected; give `state` the path of a file")
         kind = _file_system(folder)
         if kind in NETWORK_FILE_SYSTEMS:
-            raise StateError(f"{folder} is on a network file system ({kind}), where locks can't be trusted; use a local disk")
+            raise StateError(
+                f"{folder} is on a network file system ({kind}), where locks can't be trusted; use a local disk"
+            )
 
     def _take_lock(self) -> int:
         path = self.path.with_name(self.path.name + ".lock")
         try:
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StateError(f"{path}: can't be written ({error.strerror}); the daemon needs its state folder writable") from error
+            raise StateError(
+                f"{path}: can't be written ({error.strerror}); the daemon needs its state folder writable"
+            ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(lock)
-            raise StateBusy(f"{self.path} is in use by another daemon (pid {holder}); stop it, or choose another `state`") from error
+            raise StateBusy(
+                f"{self.path} is in use by another daemon (pid {holder}); stop it, or choose another `state`"
+            ) from error
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         return lock

@@ -135,7 +135,9 @@ class Api:
         name = request.match_info["name"]
         fleet = self._context.fleets.get(name)
         if fleet is None:
-            raise _missing(f"no fleet '{name}' is configured; known: {', '.join(sorted(self._context.fleets)) or 'none'}")
+            raise _missing(
+                f"no fleet '{name}' is configured; known: {', '.join(sorted(self._context.fleets)) or 'none'}"
+            )
         return views.fleet_view(self._context, fleet)
 
     def _known(self, request: web.Request) -> Instance:
@@ -228,7 +230,7 @@ def _missing(text: str) -> web.HTTPNotFound:
     return web.HTTPNotFound(text=json.dumps({"error": text}), content_type="application/json")
 
 
-async def _read_only(request: web.Request) -> web.Response:
+async def _read_only(_: web.Request) -> web.Response:
     return _json({"error": "this listener only reads; operators use the unix socket (`sickbay` does)"}, 403)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import socket
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from supervisor.errors import ProviderError
 
@@ -26,7 +27,7 @@ def candidates(fleet: str, instance: str) -> Iterator[str]:
         yield f"127.{second}.{(third + number // 254 % 4) % 256}.{1 + number % 254}"
 
 
-def choose(fleet: str, instance: str, port: int, taken: Set[str]) -> str:
+def choose(fleet: str, instance: str, port: int, taken: AbstractSet[str]) -> str:
     """Return a free address. Raises `ProviderError` in one sentence when there is none."""
     refusal = ""
     for address in candidates(fleet, instance):

@@ -21,7 +21,9 @@ MOST_CHARACTERS = 16_384  # of one piece
 
 def capture(folder: Path, record: Record, token: str) -> Path:
     """Write down what can be seen of a machine now, unless this token did before. Raises `OSError`, `ProviderError`."""
-    name = token if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", token) else hashlib.sha256(token.encode()).hexdigest()
+    name = (
+        token if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", token) else hashlib.sha256(token.encode()).hexdigest()
+    )
     path = folder / "captures" / f"{name}.json"
     if path.exists():
         return path

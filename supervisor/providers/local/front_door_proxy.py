@@ -91,7 +91,9 @@ class _Answer:
         self.has_begun = False
 
     async def pass_on(self, found: ClientResponse, target: Target) -> web.StreamResponse:
-        response = web.StreamResponse(status=found.status, reason=found.reason, headers=_end_to_end(found.headers.items()))
+        response = web.StreamResponse(
+            status=found.status, reason=found.reason, headers=_end_to_end(found.headers.items())
+        )
         response.headers["X-Served-By"] = target.id
         size = found.headers.get("Content-Length")
         bodiless = self.request.method == "HEAD" or found.status in (204, 304)

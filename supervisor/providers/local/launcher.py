@@ -31,7 +31,7 @@ def main(folder: str, generation: int) -> int:
         os.close(reader)
         try:
             answer = become(folder, generation)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the waiting parent must be told
             answer = f"{type(error).__name__}: {error}"
         os.write(writer, answer.encode("utf-8", "replace")[:2000])
         os._exit(0 if answer in SETTLED else 127)

@@ -1,9 +1,9 @@
 """Where everything of a local fleet lies within the daemon's state folder.
 
-    STATE/local/images/IMG/                 golden images by content
-    STATE/local/FLEET/locks/                one lock per instance, held during an act
-    STATE/local/FLEET/instances/ID/         machine.json process.json launch.json lock log root/ captures/
-    STATE/local/FLEET/front_door/           targets.json process.json launch.json lock log control.sock
+STATE/local/images/IMG/                 golden images by content
+STATE/local/FLEET/locks/                one lock per instance, held during an act
+STATE/local/FLEET/instances/ID/         machine.json process.json launch.json lock log root/ captures/
+STATE/local/FLEET/front_door/           targets.json process.json launch.json lock log control.sock
 """
 
 from __future__ import annotations

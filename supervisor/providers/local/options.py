@@ -67,7 +67,9 @@ def split_listen(value: str) -> tuple[str, int]:
         address = str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]")))
         number = int(port)
     except ValueError:
-        raise ValueError(f'{value!r} is not ADDRESS:PORT; expected one such as "127.0.0.1:8080", or "" for none') from None
+        raise ValueError(
+            f'{value!r} is not ADDRESS:PORT; expected one such as "127.0.0.1:8080", or "" for none'
+        ) from None
     if not 0 < number < 65536:
         raise ValueError(f"port {number} is outside 1 to 65535")
     return address, number

@@ -1,0 +1,70 @@
+"""A check host on virtual time: the fleet's checks at their cadence, the suspect's pace included."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from supervisor.core.settings import CheckPolicy
+from supervisor.core.signals import Command, Forget, Observe, Result
+from supervisor.sim.failpoints import Life
+from supervisor.sim.world import World
+
+FASTEST = 0.2
+
+
+class SimHost:
+    """Asks the world. One heap, however many machines."""
+
+    def __init__(self, world: World, checks: Mapping[str, Sequence[CheckPolicy]], life: Life) -> None:
+        """Know each fleet's checks."""
+        self._world = world
+        self._checks = checks
+        self._life = life
+        self._watched: dict[str, Observe] = {}
+        self._heap: list[tuple[float, str, str]] = []
+        self._news = asyncio.Event()
+
+    def apply(self, commands: Sequence[Command]) -> None:
+        """Take `Observe` and `Forget`."""
+        now = self._world.clock.boot
+        for command in commands:
+            if isinstance(command, Observe):
+                known = self._watched.get(command.instance)
+                self._watched[command.instance] = command
+                if known is None or known.fast != command.fast:
+                    self._heap = [item for item in self._heap if item[1] != command.instance]
+                    heapq.heapify(self._heap)
+                    for check in self._checks[command.fleet]:
+                        heapq.heappush(self._heap, (now + self._pace(command, check) / 2, command.instance, check.name))
+            elif isinstance(command, Forget):
+                self._watched.pop(command.instance, None)
+        self._news.set()
+
+    def _pace(self, watched: Observe, check: CheckPolicy) -> float:
+        return max(FASTEST, check.interval / 5) if watched.fast else check.interval
+
+    async def results(self) -> AsyncIterator[Sequence[Result]]:
+        """Yield for ever."""
+        while True:
+            if not self._heap:
+                self._news.clear()
+                await self._news.wait()
+                continue
+            now = self._world.clock.boot
+            if self._heap[0][0] > now:
+                await asyncio.sleep(min(0.1, self._heap[0][0] - now))
+                self._life.check()
+                continue
+            batch: list[Result] = []
+            while self._heap and self._heap[0][0] <= now:
+                due, instance, name = heapq.heappop(self._heap)
+                watched = self._watched.get(instance)
+                if watched is None:
+                    continue
+                check = next(c for c in self._checks[watched.fleet] if c.name == name)
+                batch.append(self._world.ask(instance, name, check.timeout))
+                heapq.heappush(self._heap, (max(due, now - 1) + self._pace(watched, check), instance, name))
+            if batch:
+                yield batch

@@ -1,0 +1,102 @@
+"""Runs the production service in a world: one life after another, killed where a test says, on one journal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from supervisor.core.model import OutboxMessage, Record, Seconds
+from supervisor.core.settings import Settings
+from supervisor.ports import Chat, Cloud, Store
+from supervisor.runtime.loop import Journal as JournalPort
+from supervisor.runtime.service import Service
+from supervisor.sim.cloud import FakeCloud
+from supervisor.sim.failpoints import Commit, Journal, Killed, Life
+from supervisor.sim.host import SimHost
+from supervisor.sim.world import World
+
+Script = Callable[[Service, World], Awaitable[None]]
+MakeCloud = Callable[[World, str, Life], Cloud]
+MakeJournal = Callable[[Store, World, Life, list[Commit]], JournalPort]
+
+
+class Told:
+    """A chat that remembers."""
+
+    def __init__(self) -> None:
+        """Begin with silence."""
+        self.messages: list[OutboxMessage] = []
+
+    async def tell(self, message: OutboxMessage) -> None:
+        """Remember."""
+        self.messages.append(message)
+
+
+@dataclass(slots=True)
+class Stage:
+    """A world, a journal and the commits on it: what outlives a daemon."""
+
+    world: World
+    store: Store
+    settings: Settings
+    commits: list[Commit] = field(default_factory=list)
+    chat: Told = field(default_factory=Told)
+    make_cloud: MakeCloud = FakeCloud
+    make_journal: MakeJournal = Journal
+
+    def live(self, script: Script, kill_at: int | None = None) -> Life:
+        """Live one life: until the script ends, or until it is killed."""
+        life = Life(kill_at)
+        with contextlib.suppress(Killed):
+            self.world.clock.run(self._live(script, life))
+        life.dead = True
+        return life
+
+    async def _live(self, script: Script, life: Life) -> None:
+        clouds = {name: self.make_cloud(self.world, name, life) for name in self.settings.fleets}
+        checks = {name: fleet.checks for name, fleet in self.settings.fleets.items()}
+        chats: dict[str, Chat] = dict.fromkeys(self.settings.surfaces, self.chat)
+        service = Service(
+            settings=self.settings,
+            records=self.store.load(),
+            journal=self.make_journal(self.store, self.world, life, self.commits),
+            clouds=clouds,
+            host=SimHost(self.world, checks, life),
+            chats=chats,
+            clock=self.world.clock,
+        )
+        running = asyncio.ensure_future(service.run())
+        playing = asyncio.ensure_future(script(service, self.world))
+        try:
+            await asyncio.wait([running, playing], return_when=asyncio.FIRST_COMPLETED)
+            for task in (running, playing):
+                if task.done() and not task.cancelled() and task.exception() is not None:
+                    raise _root(task.exception())
+        finally:
+            life.dead = life.dead or running.done()
+            running.cancel()
+            playing.cancel()
+            await asyncio.gather(running, playing, return_exceptions=True)
+            await service.close()
+
+    def records(self) -> Sequence[Record]:
+        """Return what the journal holds."""
+        return self.store.load()
+
+
+def _root(error: BaseException | None) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error or RuntimeError("no error")
+
+
+async def until(done: Callable[[], bool], limit: Seconds, step: Seconds = 0.25) -> None:
+    """Wait on virtual time. Raises `TimeoutError` after `limit` seconds."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + limit
+    while not done():
+        if loop.time() >= deadline:
+            raise TimeoutError(f"not within {limit:.0f}s of virtual time")
+        await asyncio.sleep(step)

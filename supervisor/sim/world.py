@@ -1,0 +1,167 @@
+"""A mechanical world: machines that run, stop, hang and err; a load balancer that looks for itself; a log of calls.
+
+Nothing here judges. Symptoms follow from what is broken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from supervisor.core.model import BootTime, Machine, MachineState, Seconds, Status, TargetHealth
+from supervisor.core.requests import Outcome, Request
+from supervisor.core.signals import Result
+from supervisor.sim.time import VirtualClock
+
+
+class Behaviour(StrEnum):
+    """How a machine answers."""
+
+    WELL = "well"
+    HANG = "hang"
+    ERRORS = "errors"
+
+
+@dataclass(slots=True)
+class SimMachine:
+    """One machine."""
+
+    id: str
+    fleet: str
+    zone: str
+    image: str
+    version: str
+    address: str
+    token: str
+    tags: tuple[tuple[str, str], ...]
+    launched: BootTime
+    boots_in: Seconds
+    behaviour: Behaviour = Behaviour.WELL
+    stopped: bool = False
+    terminated: bool = False
+    isolated: bool = False
+    registered_at: BootTime | None = None
+    was_ill: bool = False
+    stopped_by_user: bool = False
+    restarts: set[str] = field(default_factory=set)
+    passes: int = 0  # good answers since its last start
+
+    def is_running(self, now: BootTime) -> bool:
+        """Return whether it has booted and not stopped."""
+        return not self.stopped and not self.terminated and now - self.launched >= self.boots_in
+
+    def serves(self, now: BootTime) -> bool:
+        """Return whether a visitor would be answered well."""
+        return self.is_running(now) and self.behaviour is Behaviour.WELL and not self.isolated
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One mutating call as a proxy would log it. `order` is shared with the commits."""
+
+    order: int
+    at: BootTime
+    request: Request
+    outcome: Outcome | None  # None: the caller died before it was answered
+    effect: bool  # something changed now
+    serving_before: int = 0  # machines of the fleet that a visitor can reach
+    serving_after: int = 0
+
+
+@dataclass(slots=True)
+class World:
+    """Everything outside the supervisor."""
+
+    clock: VirtualClock
+    boots_in: Seconds = 5.0
+    balancer_delay: Seconds = 2.0
+    machines: dict[str, SimMachine] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    snapshots: list[tuple[str, str]] = field(default_factory=list)  # (instance, token)
+    bad_images: set[str] = field(default_factory=set)  # never answer
+    blind: bool = False  # nothing can be seen from where the supervisor stands
+    cloud_down: bool = False
+    empty_list: bool = False
+    order: int = 0
+
+    def next_order(self) -> int:
+        """Return the next number of the one sequence in which commits and effects happened."""
+        self.order += 1
+        return self.order
+
+    # -- breaking things
+
+    def crash(self, id: str) -> None:
+        """Stop a machine's processes."""
+        self.machines[id].stopped = self.machines[id].was_ill = True
+
+    def behave(self, id: str, behaviour: Behaviour) -> None:
+        """Change how a machine answers."""
+        machine = self.machines[id]
+        machine.behaviour = behaviour
+        machine.was_ill = machine.was_ill or behaviour is not Behaviour.WELL
+
+    def vanish(self, id: str) -> None:
+        """Let a machine disappear from the cloud."""
+        del self.machines[id]
+
+    # -- looking
+
+    def shown(self, fleet: str) -> list[Machine]:
+        """Return what the cloud would list."""
+        return [self._show(m) for m in sorted(self.machines.values(), key=lambda m: m.id) if m.fleet == fleet]
+
+    def _show(self, m: SimMachine) -> Machine:
+        now = self.clock.boot
+        if m.terminated:
+            state = MachineState.TERMINATED
+        elif m.stopped:
+            state = MachineState.STOPPED
+        else:
+            state = MachineState.RUNNING if m.is_running(now) else MachineState.PENDING
+        target = TargetHealth.UNKNOWN
+        if m.registered_at is not None:
+            initial = now - m.registered_at < self.balancer_delay
+            target = TargetHealth.INITIAL if initial else TargetHealth.HEALTHY
+            if not initial and not m.serves(now):
+                target = TargetHealth.UNHEALTHY
+        return Machine(
+            id=m.id,
+            fleet=m.fleet,
+            state=state,
+            zone=m.zone,
+            image=m.image,
+            version=m.version,
+            address=m.address,
+            registered=m.registered_at is not None,
+            target=target,
+            isolated=m.isolated,
+            reason="exited" if m.stopped else "",
+            stopped_by_user=m.stopped_by_user,
+            tags=m.tags,
+        )
+
+    def ask(self, id: str, check: str, timeout: Seconds) -> Result:
+        """Return what a check would be answered now."""
+        now = self.clock.boot
+        m = self.machines.get(id)
+        silent = self.blind or m is None or m.behaviour is Behaviour.HANG or m.isolated or m.terminated
+        if silent:
+            return Result(id, check, Status.CRITICAL, True, now, now + timeout, "no answer")
+        if m is None or not m.is_running(now):
+            return Result(id, check, Status.CRITICAL, False, now, now, "connection refused")
+        if m.image in self.bad_images or m.behaviour is Behaviour.ERRORS:
+            return Result(id, check, Status.CRITICAL, False, now, now, "HTTP 500, expected 200")
+        m.passes += 1
+        return Result(id, check, Status.OK, False, now, now, "HTTP 200")
+
+    def serving(self, fleet: str) -> int:
+        """Return how many machines a visitor can reach."""
+        now = self.clock.boot
+        return sum(
+            1 for m in self.machines.values() if m.fleet == fleet and m.registered_at is not None and m.serves(now)
+        )
+
+    def live(self, fleet: str) -> list[SimMachine]:
+        """Return the machines that cost money and are not set aside."""
+        return [m for m in self.machines.values() if m.fleet == fleet and not m.terminated and not m.isolated]

@@ -1,0 +1,207 @@
+"""A daemon that is killed anywhere finishes what it began: each commit and each cloud call of each workflow, in turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from supervisor.core.model import Lifecycle, Quarantine
+from supervisor.core.settings import Settings
+from supervisor.core.signals import Purge, ReleaseFromQuarantine
+from supervisor.runtime.service import Service
+from supervisor.sim.failpoints import Life
+from supervisor.sim.invariants import Evidence, Violation, check, quiescent
+from supervisor.sim.run import Stage, until
+from supervisor.sim.world import Behaviour, World
+from tests.stages import ask, calm, fleet, incidents, instances, settings, stage
+
+Breaks = Callable[[Service, World], None]
+
+
+def nothing(_: Service, __: World) -> None:
+    """Only the first boot."""
+
+
+def crash(service: Service, world: World) -> None:
+    """One machine dies."""
+    world.crash(instances(service)[0].id)
+
+
+def errors(service: Service, world: World) -> None:
+    """One machine answers with errors."""
+    world.behave(instances(service)[0].id, Behaviour.ERRORS)
+
+
+def vanish(service: Service, world: World) -> None:
+    """One machine is no longer listed."""
+    world.vanish(instances(service)[0].id)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A workflow from its cause to its end."""
+
+    breaks: Breaks
+    ladder: tuple[str, ...] = ("replace",)
+    then: str = ""  # what an operator asks for afterwards
+    asked: set[str] = field(default_factory=set)
+
+
+CASES = {
+    "the first boot": Case(nothing),
+    "a crash, replaced": Case(crash),
+    "errors, replaced": Case(errors),
+    "errors, restarted": Case(errors, ("restart", "replace")),
+    "errors, set aside and filled": Case(errors, ("quarantine",)),
+    "a vanished machine, filled": Case(vanish),
+    "released from quarantine": Case(errors, ("replace",), "release"),
+    "purged from quarantine": Case(errors, ("replace",), "purge"),
+}
+
+
+class Player:
+    """Plays one case, life after life: breaks things once, asks once, and waits until all is well."""
+
+    def __init__(self, case: Case) -> None:
+        """Begin with a healthy world."""
+        self.case = case
+        self.broken = False
+        self.asked = frozenset[str]()
+        self.operated = False
+
+    async def prepare(self, service: Service, world: World) -> None:
+        """Let the fleet come up and prove itself."""
+        await calm(service, world)
+        await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == 3, 3600)
+
+    async def play(self, service: Service, world: World) -> None:
+        """Play the case, or what is left of it."""
+        if self.case.breaks is not nothing and not self.broken:
+            await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == 3, 3600)
+            self.broken = True
+            self.case.breaks(service, world)
+        if self.broken and self.case.breaks is not vanish:
+            await until(lambda: bool(incidents(service)), 600)
+        elif self.broken:
+            await until(lambda: bool(incidents(service)) or len(world.machines) > 3, 600)
+        await calm(service, world)
+        if self.case.then:
+            await self._operate(service, world)
+            await calm(service, world)
+        await asyncio.sleep(5)
+
+    async def _operate(self, service: Service, world: World) -> None:
+        kept = [q for q in service.engine.ctx.world.all(Quarantine) if q.ended_at is None]
+        if not kept or service.engine.ctx.world.workflow_of(kept[0].instance):
+            return
+        name = kept[0].instance
+        self.asked = frozenset({name})
+        world.behave(name, Behaviour.WELL)
+        world.machines[name].passes = 0
+        verb = ReleaseFromQuarantine(name) if self.case.then == "release" else Purge(name)
+        await ask(service, verb)
+        await until(lambda: service.engine.ctx.world.workflow_of(name) is None, 3600)
+
+
+def ready(case: Case, given: Settings | None = None) -> tuple[Stage, Player]:
+    """Return a stage at the point where the case begins."""
+    there = stage(replace(given or settings(fleet(3, ladder=case.ladder)), surfaces=()))
+    player = Player(case)
+    if case.breaks is not nothing:
+        there.live(player.prepare)
+        there.world.calls.clear()
+    return there, player
+
+
+def verdict(there: Stage, player: Player) -> list[Violation]:
+    """Check the invariants, and that another restart changes nothing."""
+    found = check(Evidence(there.records(), there.world, there.commits, there.settings, player.asked))
+    before = len(there.world.calls)
+
+    async def idle(service: Service, _: World) -> None:
+        await asyncio.sleep(60)
+
+    there.live(idle)
+    return found + quiescent(there.world.calls[before:])
+
+
+def clean_run(case: Case) -> tuple[list[str], list[Violation]]:
+    """Return the points that a case passes when nobody is killed."""
+    there, player = ready(case)
+    life = there.live(player.play)
+    return life.points, verdict(there, player)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_case_without_a_kill_breaks_nothing(name: str) -> None:
+    """The baseline holds every invariant, so that what breaks below is the kill's doing."""
+    points, found = clean_run(CASES[name])
+
+    assert [] == found
+    assert any(point.endswith("after") for point in points)
+
+
+def kill_and_recover(case: Case, at: int, changed: Settings | None = None) -> tuple[Life, list[Violation]]:
+    """Kill at one point, restart (with another configuration if given), and judge the end."""
+    there, player = ready(case)
+    life = there.live(player.play, kill_at=at)
+    if changed is not None:
+        there.settings = replace(changed, surfaces=())
+    there.live(player.play)
+    return life, verdict(there, player)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_killed_at_any_point_it_finishes_the_same_work_once(name: str) -> None:
+    """Before and after each commit and each cloud call: one replacement, nothing lost, nobody else touched."""
+    points, _ = clean_run(CASES[name])
+    broken = {}
+    for at in range(len(points)):
+        life, found = kill_and_recover(CASES[name], at)
+        assert len(life.points) == at + 1, "the run before the kill must be the clean run's"
+        if found:
+            broken[f"{at}: {points[at]}"] = found
+
+    assert {} == broken
+
+
+CHANGES = {
+    "a larger fleet": settings(fleet(4)),
+    "another image": settings(fleet(3, image="img-2", version="2.0.0")),
+    "another ladder": settings(fleet(3, ladder=("restart",))),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_killed_and_restarted_with_another_configuration_it_still_finishes(change: str) -> None:
+    """Plans are frozen in the journal: a changed file changes what comes next, never what was begun."""
+    case = CASES["errors, replaced"]
+    points, _ = clean_run(case)
+    broken = {}
+    for at in range(len(points)):
+        _, found = kill_and_recover(case, at, CHANGES[change])
+        if found:
+            broken[f"{at}: {points[at]}"] = found
+
+    assert {} == broken
+
+
+def test_killed_again_within_the_recovery_it_still_finishes() -> None:
+    """Two kills in a row, the second one anywhere in the recovery from the first."""
+    case = CASES["errors, replaced"]
+    points, _ = clean_run(case)
+    broken = {}
+    for first in range(0, len(points), 5):
+        for second in range(0, 24, 4):
+            there, player = ready(case)
+            there.live(player.play, kill_at=first)
+            there.live(player.play, kill_at=second)
+            there.live(player.play)
+            found = verdict(there, player)
+            if found:
+                broken[f"{first}, then {second}"] = found
+
+    assert {} == broken
