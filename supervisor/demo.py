@@ -143,7 +143,7 @@ class Demo:
     def say(self, text: str = "") -> None:
         """Print a line for people."""
         if not self._json:
-            print(text, flush=True)  # noqa: T201  # this is a program for a terminal
+            print(text, flush=True)  # this is a program for a terminal
 
     async def once(self, fault: Fault) -> Outcome:
         """Start, break one machine, wait until the fleet is healed."""

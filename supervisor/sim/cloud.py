@@ -93,8 +93,19 @@ class FakeCloud:
     def _log(self, request: Request, outcome: Outcome, *, effect: bool, serving_before: int = 0) -> None:
         world = self._world
         after = world.serving(self._fleet)
+        machine = world.machines.get(getattr(request, "instance", ""))
+        passes = machine.passes if machine is not None else 0
         world.calls.append(
-            Call(world.next_order(), world.clock.boot, request, outcome, effect, max(serving_before, after), after)
+            Call(
+                world.next_order(),
+                world.clock.boot,
+                request,
+                outcome,
+                effect,
+                max(serving_before, after),
+                after,
+                passes,
+            )
         )
 
     def _fingerprint(self) -> tuple[object, ...]:

@@ -6,6 +6,7 @@ that life passes any more, however its tasks unwind.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ class Life:
         """Live on when `kill_at` is None."""
         self.points: list[str] = []
         self.dead = False
+        self.killed = asyncio.Event()  # wakes whoever must tear this life down
         self._kill_at = kill_at
 
     def point(self, name: str) -> None:
@@ -33,6 +35,7 @@ class Life:
         self.points.append(name)
         if self._kill_at == len(self.points) - 1:
             self.dead = True
+            self.killed.set()
             raise Killed(name)
 
     def check(self) -> None:

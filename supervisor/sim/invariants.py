@@ -140,10 +140,9 @@ def proved_before_serving(e: Evidence) -> Iterator[Violation]:
     """I6: a machine is registered only after enough passes since its launch."""
     need = e.settings.judgement.startup_passes
     for call in e.world.calls:
-        if isinstance(call.request, Register) and call.effect:
-            machine = e.world.machines.get(call.request.instance)
-            if machine is not None and machine.passes < need:
-                yield Violation("I6", f"{machine.id} was registered after {machine.passes} passes, {need} are needed")
+        if isinstance(call.request, Register) and call.effect and call.passes < need:
+            name = call.request.instance
+            yield Violation("I6", f"{name} was registered after {call.passes} passes, {need} are needed")
 
 
 def above_the_floors(e: Evidence) -> Iterator[Violation]:

@@ -69,17 +69,18 @@ class Stage:
         )
         running = asyncio.ensure_future(service.run())
         playing = asyncio.ensure_future(script(service, self.world))
+        killed = asyncio.ensure_future(life.killed.wait())
         try:
-            await asyncio.wait([running, playing], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([running, playing, killed], return_when=asyncio.FIRST_COMPLETED)
             for task in (running, playing):
                 if task.done() and not task.cancelled() and task.exception() is not None:
                     raise _root(task.exception())
         finally:
-            life.dead = life.dead or running.done()
-            running.cancel()
-            playing.cancel()
-            await asyncio.gather(running, playing, return_exceptions=True)
-            await service.close()
+            life.dead = True
+            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def records(self) -> Sequence[Record]:
         """Return what the journal holds."""

@@ -66,6 +66,7 @@ class Call:
     effect: bool  # something changed now
     serving_before: int = 0  # machines of the fleet that a visitor can reach
     serving_after: int = 0
+    passes: int = 0  # of the machine concerned, since its last start
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -106,13 +107,18 @@ class Player:
         await until(lambda: service.engine.ctx.world.workflow_of(name) is None, 3600)
 
 
+PREPARED: dict[tuple[str, ...], Stage] = {}
+"""Fleets that have come up, by their ladder: each run plays on a copy."""
+
+
 def ready(case: Case, given: Settings | None = None) -> tuple[Stage, Player]:
     """Return a stage at the point where the case begins."""
-    there = stage(replace(given or settings(fleet(3, ladder=case.ladder)), surfaces=()))
-    player = Player(case)
+    there, player = stage(replace(given or settings(fleet(3, ladder=case.ladder)), surfaces=())), Player(case)
     if case.breaks is not nothing:
-        there.live(player.prepare)
-        there.world.calls.clear()
+        if case.ladder not in PREPARED:
+            there.live(player.prepare)
+            PREPARED[case.ladder] = there
+        there = copy.deepcopy(PREPARED[case.ladder])
     return there, player
 
 
