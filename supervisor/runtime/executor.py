@@ -52,7 +52,6 @@ class Executor:
             return
         task = asyncio.create_task(self._run(command), name=f"step {command.step} of workflow {command.workflow}")
         self._tasks[key] = task
-        task.add_done_callback(lambda _: self._tasks.pop(key, None))
 
     async def _run(self, command: Perform) -> None:
         if command.delay > 0:
@@ -66,6 +65,8 @@ class Executor:
             outcome=outcome.outcome,
             reason=getattr(outcome, "reason", ""),
         )
+        # Free the place before reporting: the answer to an unclear outcome is the same step again.
+        del self._tasks[command.workflow, command.step, command.attempt]
         self._finished(StepFinished(command.workflow, command.step, command.attempt, outcome))
 
     async def _call(self, command: Perform) -> Outcome:
@@ -91,3 +92,4 @@ class Executor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
