@@ -53,7 +53,9 @@ def _entries(folder: Path) -> list[_Entry]:
     total = 0
     todo = [folder]
     while todo:
-        for item in os.scandir(todo.pop()):
+        with os.scandir(todo.pop()) as listing:
+            items = list(listing)
+        for item in items:
             path = Path(item.path)
             name = path.relative_to(folder).as_posix()
             status = item.stat(follow_symlinks=False)

@@ -1,0 +1,50 @@
+"""The timer wheel: nothing is lost, nothing is early, nothing is later than a slot."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.runtime.wheel import Wheel, phase
+
+DELAYS = st.lists(st.floats(0, 120), min_size=1, max_size=50)
+
+
+@given(DELAYS, st.floats(0, 1e6), st.floats(0.001, 60))
+def test_every_key_comes_once_and_in_time(delays: list[float], start: float, step: float) -> None:
+    """Whatever the stride with which time goes on."""
+    wheel: Wheel[int] = Wheel(start)
+    for key, delay in enumerate(delays):
+        wheel.add(key, start + delay)
+    found: dict[int, float] = {}
+    now = start
+    while now <= start + 121 + step:
+        for key, due in wheel.advance(now):
+            assert key not in found
+            assert due <= now
+            assert now - due <= step + 0.02
+            found[key] = now
+        now += step
+
+    assert set(range(len(delays))) == set(found)
+    assert 0 == len(wheel)
+
+
+def test_a_key_that_is_moved_or_removed_comes_at_its_new_time_or_never() -> None:
+    """The last word counts."""
+    wheel: Wheel[str] = Wheel(100.0)
+    wheel.add("moved", 101.0)
+    wheel.add("moved", 105.0)
+    wheel.add("removed", 101.0)
+    wheel.remove("removed")
+
+    assert [] == wheel.advance(104.9)
+    assert [("moved", 105.0)] == wheel.advance(105.01)
+
+
+def test_phases_are_spread_evenly_and_stay_the_same() -> None:
+    """A thousand instances: each tenth of the interval gets about a tenth of them, at every start."""
+    phases = [phase(f"i-{n}/alive", 10.0) for n in range(1000)]
+
+    assert phases == [phase(f"i-{n}/alive", 10.0) for n in range(1000)]
+    assert all(60 <= sum(1 for p in phases if int(p) == tenth) <= 140 for tenth in range(10))
