@@ -266,7 +266,7 @@ class Context:
             fresh_rounds_needed=judgement.amnesty_rounds,
             blind=self.sight.blind,
             inventory_age=age,
-            inventory_limit=3 * policy.inventory_interval + 15.0,
+            inventory_limit=fleet.inventory_limit,
             desired=policy.desired,
             serving=fleet.serving - (1 if chart is not None and chart.serving else 0),
             costs_capacity=_costs_capacity(chart),

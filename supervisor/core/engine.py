@@ -9,6 +9,7 @@ the engine decided may be done before it is committed.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import assert_never
@@ -16,6 +17,7 @@ from typing import assert_never
 from supervisor.core import incidents, inventory, operator, workflow
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
+from supervisor.core.guards import breaker_allows
 from supervisor.core.health import Chart, Surroundings, judge, judge_startup, suspect_since
 from supervisor.core.model import (
     COMING,
@@ -65,6 +67,8 @@ from supervisor.errors import OperatorError
 IDLE_ALLOWED = 2.0  # the loop wakes at least each second; what is beyond this was lost
 WALL_JUMP = 30.0
 RECHECK = 1.0  # while a guard holds: several of them change with time alone
+CROWD = 32  # sick at once, beyond which they are looked at in turn
+CROWD_PAUSE = 0.25
 AGAIN = 0.05  # a decision changed something that another one reads
 LEDGER_KEPT = 8 * 86400.0
 DEAD_AFTER = 30  # tries of one message
@@ -108,8 +112,12 @@ class Engine:
         operator.expire_holders(ctx)
         for name in sorted(ctx.fleets):
             fleet = ctx.fleets[name]
-            if fleet.dirty or (fleet.look is not None and fleet.look <= now.boot):
-                self._decide(fleet)
+            if not fleet.dirty and (fleet.look is None or fleet.look > now.boot):
+                continue
+            if len(fleet.sick) > CROWD and now.boot - fleet.decided_at < CROWD_PAUSE:
+                fleet.look = fleet.decided_at + CROWD_PAUSE
+                continue
+            self._decide(fleet)
         turn.changes, turn.deletes = ctx.world.changes()
         turn.next_look = self._next_look()
         return turn
@@ -240,11 +248,13 @@ class Engine:
         sees = not self.ctx.sight.blind and self._amnesty_over(fleet)
         first = suspect_since(chart)
         patience = self.ctx.settings.judgement.silence_alone_after
-        if not sees or first is None or self.ctx.now.boot - first < patience:
-            return Surroundings(may_condemn=sees, peers_well=False)
+        fresh = fleet.inventory_at is not None and self.ctx.now.boot - fleet.inventory_at <= fleet.inventory_limit
+        fresh = fresh and not fleet.inventory_error
+        if not sees or not fresh or first is None or self.ctx.now.boot - first < patience:
+            return Surroundings(may_condemn=sees, cloud_fresh=fresh, peers_well=False)
         peers = [c for c in fleet.charts.values() if c is not chart and c.observed]
-        fresh = sum(1 for c in peers if c.finding.health is Health.HEALTHY)
-        return Surroundings(True, not peers or fresh >= self.ctx.settings.guards.fresh_round * len(peers))
+        well = sum(1 for c in peers if c.finding.health is Health.HEALTHY)
+        return Surroundings(True, True, not peers or well >= self.ctx.settings.guards.fresh_round * len(peers))
 
     def _amnesty_over(self, fleet: Fleet) -> bool:
         return fleet.clean_rounds(self.ctx.now.boot) >= self.ctx.settings.judgement.amnesty_rounds
@@ -339,8 +349,10 @@ class Engine:
     def _decide(self, fleet: Fleet) -> None:
         """Judge the present of one fleet and act on it; idempotent, so it may run as often as it likes."""
         fleet.dirty = False
+        fleet.decided_at = self.ctx.now.boot
         self._ensure_slots(fleet)
-        for name in sorted(fleet.sick | fleet.unready | fleet.withdrawn):
+        self._watch_storm(fleet)
+        for name in self._patients(fleet):
             self._decide_instance(fleet, name)
         self._close_recovered(fleet)
         self._fill(fleet)
@@ -359,6 +371,31 @@ class Engine:
         if fleet.dirty:
             fleet.look = self.ctx.now.boot + AGAIN
         fleet.dirty = False
+
+    def _patients(self, fleet: Fleet) -> list[str]:
+        """Return whom to decide about: all of them, or, of a crowd, as many as one look affords, in turn."""
+        everyone = fleet.sick | fleet.unready | fleet.withdrawn
+        if len(everyone) <= CROWD:
+            return sorted(everyone)
+        waiting = sorted(everyone - self.ctx.world.by_instance.keys())
+        start = bisect(waiting, fleet.cursor)
+        chosen = [*waiting[start:], *waiting[:start]][:CROWD]
+        fleet.cursor = chosen[-1] if chosen else ""
+        return chosen
+
+    def _watch_storm(self, fleet: Fleet) -> None:
+        """Tell when a storm begins and ends: its many incidents fold into these two messages."""
+        guards = self.ctx.settings.guards
+        allowed = breaker_allows(guards.breaker_share, fleet.policy.desired)
+        count = len(fleet.sick_lately(guards.breaker_window, self.ctx.now.boot))
+        name = fleet.policy.name
+        if count > allowed and not fleet.storm:
+            fleet.storm = True
+            text = f"{name}: {count} machines are sick (breaker: at most {allowed} of {fleet.policy.desired}); nobody is removed"
+            self.ctx.say("storm.begun", text, name)
+        elif count <= allowed and fleet.storm:
+            fleet.storm = False
+            self.ctx.say("storm.ended", f"{name}: the storm is over, {count} machines are sick", name)
 
     def _ensure_slots(self, fleet: Fleet) -> None:
         world, name, desired = self.ctx.world, fleet.policy.name, fleet.policy.desired
@@ -406,6 +443,8 @@ class Engine:
             return
         incident = ctx.world.incident_of(fleet.policy.name, name)
         if chart.finding.health is Health.SICK and incident is None:
+            if fleet.storm and len(ctx.world.open_of[fleet.policy.name]) >= CROWD:
+                return  # told by the storm's own message; single incidents open when it is over
             incident = incidents.open_sick(ctx, fleet, instance)
         under_way = ctx.world.workflow_of(name) is not None
         if incident is not None and incident.state is IncidentState.ESCALATED and chart.finding.health is Health.SICK:

@@ -29,6 +29,9 @@ class Fleet:
         self.observed = 0
         self.turned_sick: dict[str, BootTime] = {}
         self.storm_seen: BootTime | None = None
+        self.storm = False
+        self.cursor = ""  # of a crowd, who was looked at last
+        self.decided_at: BootTime = float("-inf")
         self.amnesty_from = now
         self.inventories = 0  # whole answers since the amnesty began
         self.inventory_at: BootTime | None = None
@@ -105,6 +108,11 @@ class Fleet:
             chart.serving = serving
             self.serving += 1 if serving else -1
             self.dirty = True
+
+    @property
+    def inventory_limit(self) -> Seconds:
+        """How old the cloud's last whole answer may be and still speak."""
+        return 3 * self.policy.inventory_interval + 15.0
 
     def round_length(self) -> Seconds:
         """Return how long one round of every check takes at most."""

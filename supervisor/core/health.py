@@ -34,7 +34,8 @@ class Surroundings:
     """What the judge must know beyond the instance itself."""
 
     may_condemn: bool  # False while blind or in amnesty: nobody may turn sick
-    peers_well: bool  # the others answered since this one fell silent, and the sentinels are good
+    cloud_fresh: bool  # what cloud and load balancer said is recent enough to speak
+    peers_well: bool  # the others answer, and so does the cloud: it is not we who are cut off
 
 
 class Chart:
@@ -179,7 +180,7 @@ def _condemns(
     """Return whether one liveness check condemns, else when it may."""
     if e.fails == 0 or e.failing_since is None or e.is_stale(now) or not _has_failed_long(e, judgement, now):
         return False, None
-    if e.answered or second_class(chart):
+    if e.answered or (around.cloud_fresh and second_class(chart)):
         return True, None
     patience = e.failing_since + judgement.silence_alone_after
     if now >= patience:

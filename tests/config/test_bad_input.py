@@ -48,7 +48,7 @@ def read(tmp_path: Path, text: str, catalogue: Catalogue = CATALOGUE) -> str:
 
 
 ROWS = {
-    "an unknown key": ("desired = 3", "desird = 3", 'config.toml:6: [fleet.web] desird — this key is not known; did you mean `desired`?'),
+    "an unknown key": ("desired = 3", "desird = 3", "config.toml:6: [fleet.web] desird — this key is not known; did you mean `desired`?"),
     "an unknown table": ("[fleet.web.local]", "[flet.web.local]", "[flet] — this table is not known; did you mean [fleet]?"),
     "a wrong type": ("desired = 3", 'desired = "three"', 'config.toml:6: [fleet.web] desired = "three" — expected a valid integer'),
     "an impossible number": ("desired = 3", "desired = -1", "config.toml:6: [fleet.web] desired = -1 — expected greater than or equal to 0"),
@@ -56,7 +56,7 @@ ROWS = {
     "an unknown provider": ('provider = "local"', 'provider = "locl"', 'config.toml:5: [fleet.web] provider = "locl" — this provider is not known; known: local'),
     "an unknown remediation": ("desired = 3", 'desired = 3\nremediation = ["replase"]', "this remediation is not known; known: quarantine, replace, restart"),
     "a bare number for a duration": ("port = 8080", "port = 8080\ninterval = 10", 'expected a duration with its unit, in quotes, such as "30s" or "5m"'),
-    "a time limit beyond the interval": ("port = 8080", 'port = 8080\ninterval = "1s"', "timeout = \"3s\" — expected more than 0 and at most the interval"),
+    "a time limit beyond the interval": ("port = 8080", 'port = 8080\ninterval = "1s"', 'timeout = "3s" — expected more than 0 and at most the interval'),
     "a check's own bad key": ("port = 8080", "port = 99999", "config.toml:15: [fleet.web.check] port = 99999 — expected less than or equal to 65535"),
     "a version that is no version": ('version = "1.0.0"', 'version = "new"', 'config.toml:7: [fleet.web] version = "new"'),
     "a missing image": ('image = "builtin:web"', 'image = "./nowhere"', "config.toml:10: [fleet.web.local] image — "),
@@ -65,7 +65,7 @@ ROWS = {
     "a state that is no path": ("sqlite:///tmp", "mysql:///tmp", 'expected "sqlite:///ABSOLUTE/PATH/state.db"'),
     "broken syntax": ("desired = 3", "desired = = 3", "line 6, column 11: Invalid value; mend the TOML syntax there"),
     "a floor above the other": ("[fleet.web]", "[guards]\nlb_floor = 0.9\n[fleet.web]", "lb_floor = 0.9 — expected at most serving_floor (0.8)"),
-    "a share above one": ("[fleet.web]", '[guards]\nbreaker_share = "140%"\n[fleet.web]', "breaker_share = \"140%\" — expected less than or equal to 1"),
+    "a share above one": ("[fleet.web]", '[guards]\nbreaker_share = "140%"\n[fleet.web]', 'breaker_share = "140%" — expected less than or equal to 1'),
     "a sick rate below the blip rate": ("[fleet.web]", "[judgement]\nsick_rate = 0.005\n[fleet.web]", "expected more than blip_rate (0.01)"),
     "a misspelt threshold": ("[fleet.web]", '[judgement]\nsick_aftr = "30s"\n[fleet.web]', "did you mean `sick_after`?"),
 }  # fmt: skip

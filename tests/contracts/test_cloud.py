@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ from supervisor.sim.time import VirtualClock
 from supervisor.sim.world import World
 
 LIMIT = 20.0
+PACE = timedelta(milliseconds=200)
 
 
 @dataclass
@@ -80,8 +82,8 @@ def free_port() -> int:
 async def local(folder: Path) -> AsyncIterator[Place]:
     """Real processes behind a real front door."""
     options = LocalOptions(
-        image=WEB, port=18080, front_door=f"127.0.0.1:{free_port()}", health_interval="200ms", health_timeout="200ms"
-    )  # type: ignore[arg-type]  # as people write them
+        image=WEB, port=18080, front_door=f"127.0.0.1:{free_port()}", health_interval=PACE, health_timeout=PACE
+    )
     cloud = LocalProvider.open("web", options, folder, "test")
     yield Place(cloud, LocalProvider.image(options, "1.0.0").id)
     await cloud.close()
@@ -110,7 +112,7 @@ async def test_one_token_is_one_machine(place: Place) -> None:
 
     assert {Done} == {type(o) for o in [*outcomes, again]}
     assert 1 == len({o.instance for o in [*outcomes, again] if isinstance(o, Done)})
-    assert 1 == len([m for m in await place.cloud.inventory()])
+    assert 1 == len(await place.cloud.inventory())
 
 
 async def test_one_token_with_other_parameters_is_refused(place: Place) -> None:

@@ -15,7 +15,6 @@ from supervisor.core.requests import Outcome, Refused, Request, Throttled
 from supervisor.core.signals import Hold, OperatorVerb, Pause, Purge, ReleaseFromQuarantine, Resume, Unhold
 from supervisor.runtime.service import Service
 from supervisor.sim.cloud import FakeCloud
-
 from supervisor.sim.invariants import Evidence, check
 from supervisor.sim.world import Behaviour, World
 from tests import stages
@@ -91,7 +90,8 @@ def play(moves: Sequence[Move], desired: int, refusals: Sequence[int], kill_at: 
 
     def refuse(_: Request) -> Outcome | None:
         said = next(answers, 0)
-        return {1: Refused("no"), 2: Throttled("slow down"), 3: Refused("no room", capacity=True)}.get(said)
+        said_of: dict[int, Outcome] = {1: Refused("no"), 2: Throttled("slow down"), 3: Refused("full", capacity=True)}
+        return said_of.get(said)
 
     there = stages.stage(stages.settings(stages.fleet(desired)))
     asked: set[str] = set()

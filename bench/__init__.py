@@ -1,0 +1,1 @@
+"""Measurements, printed as figures beside each other; never a test."""
