@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import incidents, workflow
+from supervisor.core import incidents, plans, quarantine
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import breaker_allows
@@ -143,7 +143,7 @@ def _vanish(ctx: Context, fleet: Fleet, absent: list[Instance]) -> None:
             slot = ctx.world.get(Slot, instance.fleet, instance.slot)
             if slot is not None and slot.occupant == instance.id:
                 ctx.world.put(replace(slot, occupant=None))
-        workflow.end_quarantine(ctx, instance.id, "vanished")
+        quarantine.end_quarantine(ctx, instance.id, "vanished")
         ctx.move(instance, Lifecycle.RETIRED)
 
 
@@ -159,7 +159,7 @@ def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
         return
     if machine.isolated:
         _adopt(ctx, machine, Lifecycle.QUARANTINED, None)
-        workflow.keep(ctx, fleet, machine.id, 0, "adopted: it was already isolated")
+        quarantine.keep(ctx, fleet, machine.id, 0, "adopted: it was already isolated")
         _report(ctx, fleet, machine, "was found isolated and is kept in quarantine")
         return
     name = fleet.policy.name
@@ -176,7 +176,7 @@ def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
         instance = _adopt(ctx, machine, Lifecycle.LAUNCHING, None)
         ctx.track(fleet, instance)
         missing = incidents.open_missing(ctx, fleet, len(ctx.world.free_slots[name]))
-        workflow.begin(ctx, fleet, WorkflowKind.ADOPT, missing.id, slot=slot, candidate=machine.id)
+        plans.begin(ctx, fleet, WorkflowKind.ADOPT, missing.id, slot=slot, candidate=machine.id)
         _report(ctx, fleet, machine, f"was found running and is brought into slot {slot}")
     else:
         _report(ctx, fleet, machine, "carries our tag, but no slot is free: it is left alone")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import workflow
+from supervisor.core import plans
 from supervisor.core.context import KILL_SWITCH, Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.model import (
@@ -186,7 +186,7 @@ def _release(ctx: Context, signal: OperatorAsked, verb: ReleaseFromQuarantine) -
     instance, kept, fleet = _kept(ctx, verb.instance)
     if instance.lifecycle is not Lifecycle.QUARANTINED:
         raise OperatorError(f"{instance.id} never served ({instance.lifecycle}); purge it instead")
-    workflow.begin(ctx, fleet, WorkflowKind.RELEASE, kept.incident, patient=instance.id, actor=signal.actor)
+    plans.begin(ctx, fleet, WorkflowKind.RELEASE, kept.incident, patient=instance.id, actor=signal.actor)
     return f"{instance.id} is released; it serves again once it has passed its startup checks"
 
 
@@ -196,7 +196,7 @@ def _purge(ctx: Context, signal: OperatorAsked, verb: Purge) -> str:
         raise OperatorError(
             f"{instance.id} is held by {instance.held_by}; `sickbay release {instance.id}` ends the hold"
         )
-    workflow.begin(ctx, fleet, WorkflowKind.PURGE, kept.incident, patient=instance.id, actor=signal.actor)
+    plans.begin(ctx, fleet, WorkflowKind.PURGE, kept.incident, patient=instance.id, actor=signal.actor)
     return f"{instance.id} is being destroyed"
 
 

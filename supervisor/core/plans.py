@@ -1,0 +1,225 @@
+"""The plans: what a workflow will do, frozen when it begins, and the whole request of each of its steps.
+
+A removal is written into the budget ledger in the same commit that freezes its plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from supervisor.core.context import Context
+from supervisor.core.fleet import Fleet
+from supervisor.core.model import (
+    Image,
+    Incident,
+    Instance,
+    Lifecycle,
+    PlannedStep,
+    Removal,
+    Subject,
+    Verb,
+    Workflow,
+    WorkflowKind,
+    WorkflowState,
+)
+from supervisor.core.requests import (
+    Capture,
+    Deregister,
+    Isolate,
+    Launch,
+    Register,
+    Request,
+    Restart,
+    Restore,
+    Stop,
+    Terminate,
+)
+from supervisor.core.settings import RemediationPolicy
+
+CAPACITY_MEMORY = 600.0
+
+
+def planned(verb: Verb, subject: Subject = Subject.PATIENT, *, optional: bool = False) -> PlannedStep:
+    """Return one step of a plan, named after its verb."""
+    return PlannedStep(str(verb), verb, subject, optional)
+
+
+FILL = (
+    planned(Verb.LAUNCH, Subject.CANDIDATE),
+    planned(Verb.WARM, Subject.CANDIDATE),
+    planned(Verb.REGISTER, Subject.CANDIDATE),
+    planned(Verb.CONFIRM, Subject.CANDIDATE),
+)
+PLANS: dict[WorkflowKind, tuple[PlannedStep, ...]] = {
+    WorkflowKind.FILL: FILL,
+    WorkflowKind.ADOPT: FILL[1:],
+    WorkflowKind.WITHDRAW: (planned(Verb.WITHDRAW),),
+    WorkflowKind.RETURN: (planned(Verb.REGISTER), planned(Verb.CONFIRM)),
+    WorkflowKind.RELEASE: (planned(Verb.RESTORE), planned(Verb.WARM), planned(Verb.REGISTER), planned(Verb.CONFIRM)),
+    WorkflowKind.STOP: (planned(Verb.STOP),),
+    WorkflowKind.PURGE: (planned(Verb.TERMINATE),),
+}
+"""The engine's own plans; those of remediations come from their plugins."""
+
+
+def begin(
+    ctx: Context,
+    fleet: Fleet,
+    kind: WorkflowKind,
+    incident: int,
+    *,
+    slot: int | None = None,
+    patient: str = "",
+    candidate: str = "",
+    remediation: RemediationPolicy | None = None,
+    actor: str = "sickbay",
+) -> Workflow:
+    """Freeze a plan in the journal."""
+    image = last_known_good(ctx, fleet)
+    workflow = ctx.world.put(
+        Workflow(
+            id=ctx.world.next_id(),
+            incident=incident,
+            fleet=fleet.policy.name,
+            kind=kind,
+            remediation=remediation.kind if remediation else "",
+            slot=slot,
+            patient=patient,
+            candidate=candidate,
+            image=image.id,
+            version=image.version,
+            plan=remediation.plan if remediation else PLANS[kind],
+            opened_at=ctx.now.wall,
+            actor=actor,
+        )
+    )
+    fleet.dirty = True
+    return workflow
+
+
+def begin_remediation(
+    ctx: Context, fleet: Fleet, incident: Incident, instance: Instance, rung: RemediationPolicy
+) -> Workflow:
+    """Begin to heal: the plan, and the entry in the budget ledger, in one commit."""
+    workflow = begin(
+        ctx,
+        fleet,
+        WorkflowKind.REMEDIATE,
+        incident.id,
+        slot=instance.slot,
+        patient=instance.id,
+        remediation=rung,
+    )
+    if rung.removes:
+        _charge(ctx, instance, workflow)
+    steps = ", ".join(step.name for step in workflow.plan)
+    incident = ctx.world.put(replace(incident, held=()))
+    ctx.note(incident, "incident.acting", f"{rung.kind}: {steps}")
+    return workflow
+
+
+def _charge(ctx: Context, instance: Instance, workflow: Workflow) -> None:
+    """Write a removal into the ledger; a second try for the same instance costs no second credit."""
+    for number in sorted(ctx.world.unsettled[instance.fleet]):
+        removal = ctx.world.need(Removal, number)
+        if removal.instance == instance.id:
+            ctx.world.put(replace(removal, workflow=workflow.id, at=ctx.now.wall))
+            return
+    ctx.world.put(
+        Removal(
+            id=ctx.world.next_id(),
+            fleet=instance.fleet,
+            zone=instance.zone,
+            slot=instance.slot,
+            instance=instance.id,
+            workflow=workflow.id,
+            at=ctx.now.wall,
+        )
+    )
+
+
+def settle_slot(ctx: Context, fleet: str, slot: int | None) -> None:
+    """Give the credit back: the slot's new machine has left probation."""
+    for number in sorted(ctx.world.unsettled[fleet]):
+        removal = ctx.world.need(Removal, number)
+        if removal.slot == slot:
+            ctx.world.put(replace(removal, settled_at=ctx.now.wall))
+
+
+def settle_instance(ctx: Context, fleet: Fleet, instance: str) -> None:
+    """Give the credit of an instance back that was not removed after all."""
+    for number in sorted(ctx.world.unsettled[fleet.policy.name]):
+        removal = ctx.world.need(Removal, number)
+        if removal.instance == instance:
+            ctx.world.put(replace(removal, settled_at=ctx.now.wall))
+
+
+def last_known_good(ctx: Context, fleet: Fleet) -> Image:
+    """Return the image that healing launches."""
+    name = fleet.policy.name
+    found = [i for i in ctx.world.all(Image) if i.fleet == name and i.last_known_good]
+    if found:
+        return found[0]
+    return ctx.world.put(Image(name, fleet.policy.image, fleet.policy.version, True, ctx.now.wall))
+
+
+def end(ctx: Context, fleet: Fleet, workflow: Workflow, state: WorkflowState, outcome: str) -> Workflow:
+    """End a workflow."""
+    fleet.dirty = True
+    current = ctx.world.need(Workflow, workflow.id)
+    return ctx.world.put(replace(current, state=state, ended_at=ctx.now.wall, outcome=outcome))
+
+
+def request_for(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, subject: Instance | None) -> Request:
+    """Return the whole request of an act, as it will be journalled and sent."""
+    name = fleet.policy.name
+    if step.verb is Verb.LAUNCH:
+        zone = choose_zone(ctx, fleet, workflow)
+        token = ctx.token(name, workflow.incident, workflow.id, step.name, workflow.attempt, zone)
+        identity = ctx.world.identity
+        tags = (
+            ("sickbay:fleet", name),
+            ("sickbay:incident", str(workflow.incident)),
+            ("sickbay:launch-id", token),
+            ("sickbay:supervisor", f"{identity.uid}/{identity.counter}"),
+        )
+        return Launch(name, workflow.image, workflow.version, zone, token, tags)
+    if subject is None:
+        raise AssertionError(f"step {step.name} of workflow {workflow.id} has no subject")
+    token = ctx.token(name, workflow.incident, workflow.id, step.name, workflow.attempt)
+    match step.verb:
+        case Verb.WITHDRAW:
+            return Deregister(name, subject.id, token)
+        case Verb.CAPTURE:
+            return Capture(name, subject.id, token)
+        case Verb.REGISTER:
+            return Register(name, subject.id, token)
+        case Verb.ISOLATE:
+            return Isolate(name, subject.id, token, (("sickbay:state", "quarantined"),))
+        case Verb.RESTORE:
+            return Restore(name, subject.id, token)
+        case Verb.RESTART:
+            return Restart(name, subject.id, token)
+        case Verb.STOP:
+            return Stop(name, subject.id, token)
+        case Verb.TERMINATE:
+            return Terminate(name, subject.id, token)
+        case Verb.WARM | Verb.CONFIRM:
+            raise AssertionError(f"{step.verb} is a wait")
+
+
+def choose_zone(ctx: Context, fleet: Fleet, workflow: Workflow) -> str:
+    """Return the zone with the fewest machines; one that refused for want of capacity comes last for a while."""
+    counts = dict.fromkeys(fleet.policy.zones, 0)
+    for member in ctx.world.members[fleet.policy.name]:
+        instance = ctx.world.need(Instance, member)
+        away = (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED, Lifecycle.RETIRING)
+        if instance.zone in counts and member != workflow.patient and instance.lifecycle not in away:
+            counts[instance.zone] += 1
+    for number in ctx.world.running[fleet.policy.name]:
+        other = ctx.world.need(Workflow, number)
+        if other.zone in counts and not other.candidate and other.id != workflow.id:
+            counts[other.zone] += 1
+    refused = {z for z, at in fleet.capacity_refused.items() if ctx.now.boot - at < CAPACITY_MEMORY}
+    order = {zone: place for place, zone in enumerate(fleet.policy.zones)}
+    return min(counts, key=lambda zone: (zone in refused, counts[zone], order[zone]))

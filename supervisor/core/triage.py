@@ -1,0 +1,312 @@
+"""Decides for one fleet: whom to heal, what to fill, what to keep, and in which state it is.
+
+Level-triggered: it judges the present, so it may run as often as it likes. Of a crowd it looks at a few in turn; a
+storm's many incidents fold into two messages.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from dataclasses import replace
+from typing import assert_never
+
+from supervisor.core import incidents, inventory, plans, workflow
+from supervisor.core.context import Context
+from supervisor.core.fleet import Fleet
+from supervisor.core.guards import breaker_allows
+from supervisor.core.health import Chart
+from supervisor.core.model import (
+    COMING,
+    SERVING,
+    BootTime,
+    FleetState,
+    Health,
+    Incident,
+    IncidentKind,
+    IncidentState,
+    Instance,
+    Lifecycle,
+    Removal,
+    Resolution,
+    Slot,
+    TargetHealth,
+    WorkflowKind,
+)
+from supervisor.core.policy import Fill, Hold, Nothing, Remediate, Return, Withdraw, decide_instance, decide_slot
+
+RECHECK = 1.0  # seconds, while a guard holds: several of them change with time alone
+AGAIN = 0.05  # seconds: a decision changed something that another one reads
+CROWD = 32  # sick at once, beyond which they are looked at in turn
+CROWD_PAUSE = 0.25  # seconds between two looks at a crowd
+LEDGER_KEPT = 8 * 86400.0
+
+
+def is_amnesty_over(ctx: Context, fleet: Fleet) -> bool:
+    """Return whether enough clean rounds have passed to believe what is seen."""
+    return fleet.clean_rounds(ctx.now.boot) >= ctx.settings.judgement.amnesty_rounds
+
+
+def is_due(ctx: Context, fleet: Fleet) -> bool:
+    """Return whether this fleet wants a look now; a crowd waits a little."""
+    if not fleet.dirty and (fleet.look is None or fleet.look > ctx.now.boot):
+        return False
+    if len(fleet.sick) > CROWD and ctx.now.boot - fleet.decided_at < CROWD_PAUSE:
+        fleet.look = fleet.decided_at + CROWD_PAUSE
+        return False
+    return True
+
+
+def decide(ctx: Context, fleet: Fleet) -> None:
+    """Judge the present of one fleet and act on it; idempotent, so it may run as often as it likes."""
+    fleet.dirty = False
+    fleet.decided_at = ctx.now.boot
+    _ensure_slots(ctx, fleet)
+    _watch_storm(ctx, fleet)
+    for name in _patients(ctx, fleet):
+        _decide_instance(ctx, fleet, name)
+    _close_recovered(ctx, fleet)
+    _fill(ctx, fleet)
+    _retain(ctx, fleet)
+    for _ in range(3):  # what one workflow ends, another may wait for
+        before = fleet.dirty
+        fleet.dirty = False
+        for number in sorted(ctx.world.running[fleet.policy.name]):
+            workflow.advance(ctx, fleet, number)
+        if not fleet.dirty:
+            fleet.dirty = before
+            break
+    _state(ctx, fleet)
+    fleet.look = _fleet_look(ctx, fleet)
+    if fleet.dirty:
+        fleet.look = ctx.now.boot + AGAIN
+    fleet.dirty = False
+
+
+def _patients(ctx: Context, fleet: Fleet) -> list[str]:
+    """Return whom to decide about: all of them, or, of a crowd, as many as one look affords, in turn."""
+    everyone = fleet.sick | fleet.unready | fleet.withdrawn
+    if len(everyone) <= CROWD:
+        return sorted(everyone)
+    waiting = sorted(everyone - ctx.world.by_instance.keys())
+    start = bisect(waiting, fleet.cursor)
+    chosen = [*waiting[start:], *waiting[:start]][:CROWD]
+    fleet.cursor = chosen[-1] if chosen else ""
+    return chosen
+
+
+def _watch_storm(ctx: Context, fleet: Fleet) -> None:
+    """Tell when a storm begins and ends: its many incidents fold into these two messages."""
+    guards = ctx.settings.guards
+    allowed = breaker_allows(guards.breaker_share, fleet.policy.desired)
+    count = len(fleet.sick_lately(guards.breaker_window, ctx.now.boot))
+    name = fleet.policy.name
+    if count > allowed and not fleet.storm:
+        fleet.storm = True
+        text = f"{name}: {count} machines are sick (breaker: at most {allowed} of {fleet.policy.desired}); nobody is removed"
+        ctx.say("storm.begun", text, name)
+    elif count <= allowed and fleet.storm:
+        fleet.storm = False
+        ctx.say("storm.ended", f"{name}: the storm is over, {count} machines are sick", name)
+
+
+def _ensure_slots(ctx: Context, fleet: Fleet) -> None:
+    world, name, desired = ctx.world, fleet.policy.name, fleet.policy.desired
+    numbers = world.slots_of[name]
+    if len(numbers) != desired or (numbers and max(numbers) >= desired):
+        for number in range(desired):
+            if number not in numbers:
+                world.put(Slot(name, number))
+        for number in sorted(n for n in numbers if n >= desired):
+            slot = world.need(Slot, name, number)
+            if slot.occupant is None and (name, number) not in world.by_slot:
+                world.delete(slot)
+    if world.free_slots[name]:
+        _place_spares(ctx, fleet)
+
+
+def _place_spares(ctx: Context, fleet: Fleet) -> None:
+    """Let a serving machine without a slot (released, adopted, or from a slot beyond the desired size) fill one."""
+    world, name = ctx.world, fleet.policy.name
+    free = sorted(s for s in world.free_slots[name] if s < fleet.policy.desired and (name, s) not in world.by_slot)
+    if not free:
+        return
+    for member in sorted(world.members[name]):
+        instance = world.need(Instance, member)
+        spare = instance.slot is None or instance.slot >= fleet.policy.desired
+        if spare and instance.lifecycle in SERVING and instance.served and member not in world.by_instance:
+            number = free.pop(0)
+            old = world.get(Slot, name, instance.slot) if instance.slot is not None else None
+            if old is not None and old.occupant == member:
+                world.put(replace(old, occupant=None))
+            world.put(replace(world.need(Slot, name, number), occupant=member))
+            world.put(replace(instance, slot=number))
+            if not free:
+                return
+
+
+def _decide_instance(ctx: Context, fleet: Fleet, name: str) -> None:
+    instance = ctx.world.get(Instance, name)
+    chart = fleet.charts.get(name)
+    if instance is None or chart is None or instance.lifecycle in COMING or instance.lifecycle in inventory.SET_ASIDE:
+        return
+    incident = ctx.world.incident_of(fleet.policy.name, name)
+    if chart.finding.health is Health.SICK and incident is None:
+        if fleet.storm and len(ctx.world.open_of[fleet.policy.name]) >= CROWD:
+            return  # told by the storm's own message; single incidents open when it is over
+        incident = incidents.open_sick(ctx, fleet, instance)
+    under_way = ctx.world.workflow_of(name) is not None
+    if incident is not None and incident.state is IncidentState.ESCALATED and chart.finding.health is Health.SICK:
+        return
+    facts = ctx.facts(fleet, instance=instance, incident=incident)
+    rung = incident.rung if incident else 0
+    decision = decide_instance(chart.finding, instance.lifecycle, facts, fleet.policy.ladder, rung, under_way=under_way)
+    match decision:
+        case Remediate():
+            if incident is not None:
+                plans.begin_remediation(ctx, fleet, incident, instance, decision.remediation)
+        case Withdraw():
+            plans.begin(ctx, fleet, WorkflowKind.WITHDRAW, incident.id if incident else 0, patient=name)
+            ctx.say(
+                "instance.withdrawn",
+                f"{incidents.place_of(instance)} is not ready: {chart.finding.reason}; it leaves the load balancer",
+                instance.fleet,
+            )
+        case Return():
+            number = incident.id if incident else 0
+            plans.begin(ctx, fleet, WorkflowKind.RETURN, number, slot=instance.slot, patient=name)
+        case Hold():
+            if incident is not None and incident.state is not IncidentState.ESCALATED:
+                incidents.hold(ctx, incident, f"{decision.what} {name}", decision.readings)
+        case Nothing() | Fill():
+            pass
+        case _:
+            assert_never(decision)
+
+
+def _close_recovered(ctx: Context, fleet: Fleet) -> None:
+    """Close the incidents whose instance is well again without us."""
+    for number in sorted(ctx.world.open_of[fleet.policy.name]):
+        incident = ctx.world.need(Incident, number)
+        if incident.kind is not IncidentKind.SICK or incident.instance in ctx.world.by_instance:
+            continue
+        instance = ctx.world.get(Instance, incident.instance)
+        chart = fleet.charts.get(incident.instance)
+        well = chart is not None and chart.finding.health is Health.HEALTHY
+        if instance is not None and instance.lifecycle in SERVING and well:
+            plans.settle_instance(ctx, fleet, incident.instance)
+            text = f"{incident.instance} recovered by itself; nothing was removed"
+            incidents.close(ctx, incident, Resolution.RECOVERED, text)
+        elif instance is not None and instance.lifecycle is Lifecycle.QUARANTINED:
+            incidents.close(ctx, incident, Resolution.SET_ASIDE, f"{incident.instance} is set aside")
+
+
+def _fill(ctx: Context, fleet: Fleet) -> None:
+    """Launch what is missing: first boot, a raised desired size, a vanished machine. Nobody need be sick."""
+    name = fleet.policy.name
+    if fleet.inventory_at is None:
+        return
+    free = sorted(s for s in ctx.world.free_slots[name] if s < fleet.policy.desired)
+    empty = [s for s in free if (name, s) not in ctx.world.by_slot]
+    lost = {
+        instance.slot: incident
+        for number in sorted(ctx.world.open_of[name])
+        if (incident := ctx.world.need(Incident, number)).instance
+        and (instance := ctx.world.get(Instance, incident.instance)) is not None
+        and instance.lifecycle is Lifecycle.RETIRED
+        and instance.slot is not None
+    }
+    for slot in empty:
+        if slot not in lost and not is_amnesty_over(ctx, fleet):
+            continue  # an inventory may still bring the machine that belongs here
+        incident = lost[slot] if slot in lost else incidents.open_missing(ctx, fleet, len(empty))
+        facts = ctx.facts(fleet, slot=slot, incident=incident)
+        match decide_slot(facts):
+            case Fill():
+                plans.begin(ctx, fleet, WorkflowKind.FILL, incident.id, slot=slot)
+                if incident.held:
+                    ctx.world.put(replace(ctx.world.need(Incident, incident.id), held=()))
+            case Hold() as held:
+                _hold_fill(ctx, incident, slot, held)
+            case _:
+                pass
+    missing = ctx.world.incident_of(name, "")
+    if missing is not None and not free:
+        incidents.resolve(ctx, missing, Resolution.FILLED, f"{name}: every machine is there")
+        missing = ctx.world.need(Incident, missing.id)
+        incidents.close(
+            ctx, missing, Resolution.FILLED, f"{name} is complete: {fleet.policy.desired} of {fleet.policy.desired}"
+        )
+    for slot, lost_incident in sorted(lost.items(), key=lambda item: item[1].id):
+        if (
+            slot not in free
+            and lost_incident.instance not in ctx.world.by_instance
+            and (name, slot) not in ctx.world.by_slot
+        ):
+            incidents.close(ctx, lost_incident, Resolution.REPLACED, f"slot {slot} is filled again")
+
+
+def _hold_fill(ctx: Context, incident: Incident, slot: int, held: Hold) -> None:
+    if any(r.guard in ("needs_human", "lineage") for r in held.readings):
+        if incident.instance:
+            incidents.escalate(ctx, incident, "; ".join(r.sentence() for r in held.readings))
+        return
+    incidents.hold(ctx, ctx.world.need(Incident, incident.id), f"launch into slot {slot}", held.readings)
+
+
+def _retain(ctx: Context, fleet: Fleet) -> None:
+    """Stop and end quarantines whose time has come; never one that is held."""
+    for kept in ctx.kept(fleet):
+        instance = ctx.world.get(Instance, kept.instance)
+        if instance is None or kept.instance in ctx.world.by_instance:
+            continue
+        held = instance.held_until is not None and instance.held_until > ctx.now.wall
+        if held:
+            continue
+        if kept.expires_at <= ctx.now.wall:
+            plans.begin(ctx, fleet, WorkflowKind.PURGE, kept.incident, patient=kept.instance)
+        elif not kept.stopped and kept.stop_at <= ctx.now.wall:
+            plans.begin(ctx, fleet, WorkflowKind.STOP, kept.incident, patient=kept.instance)
+    for removal in [r for r in ctx.world.values(Removal) if r.settled_at is not None]:
+        if ctx.since(removal.at) > LEDGER_KEPT:
+            ctx.world.delete(removal)
+
+
+def _state(ctx: Context, fleet: Fleet) -> None:
+    name = fleet.policy.name
+    if not is_amnesty_over(ctx, fleet) or fleet.inventory_at is None or ctx.sight.blind:
+        return  # unknown is not down
+    serving = fleet.serving + sum(1 for n in fleet.suspects if _may_serve(fleet.charts[n]))
+    open_incidents = [
+        i
+        for i in (ctx.world.need(Incident, n) for n in ctx.world.open_of[name])
+        if i.state is not IncidentState.RESOLVED
+    ]
+    if serving == 0 and fleet.policy.desired > 0:
+        state = FleetState.DOWN
+    elif serving >= fleet.policy.desired and not open_incidents:
+        state = FleetState.OPTIMAL
+    else:
+        state = FleetState.DEGRADED
+    if state is not fleet.state:
+        if not (fleet.state is None and state is FleetState.DOWN and not ctx.world.members[name]):
+            ctx.say("fleet.state", f"{name} is {state.upper()}: {serving} of {fleet.policy.desired} serve", name)
+        fleet.state = state
+
+
+def _fleet_look(ctx: Context, fleet: Fleet) -> BootTime | None:
+    """Return when this fleet must be looked at again, if nothing happens before."""
+    name, now = fleet.policy.name, ctx.now.boot
+    looks: list[BootTime] = []
+    busy = ctx.world.running[name] or ctx.world.open_of[name] or not is_amnesty_over(ctx, fleet)
+    if busy or fleet.sick or fleet.unready or fleet.withdrawn or ctx.holders:
+        looks.append(now + RECHECK)
+    for kept in ctx.kept(fleet):
+        due = kept.expires_at if kept.stopped else min(kept.stop_at, kept.expires_at)
+        looks.append(max(now + RECHECK, ctx.to_boot(due)))
+    return min(looks, default=None)
+
+
+def _may_serve(chart: Chart) -> bool:
+    """Return whether a suspect still serves as far as its load balancer is concerned."""
+    machine = chart.machine
+    return machine is not None and machine.registered is True and machine.target is not TargetHealth.UNHEALTHY
