@@ -1,0 +1,68 @@
+"""What the documentation shows works: every TOML and Python block is read, and the commands it names exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from supervisor.cli import app
+from supervisor.config import load
+from supervisor.plugins import discover
+
+ROOT = Path(__file__).parents[2]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Return the code blocks of a page."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_quickstart_configuration_loads(tmp_path: Path) -> None:
+    """As it stands on the page, beside an image as the page makes it."""
+    (tmp_path / "image").mkdir()
+    start = tmp_path / "image" / "start"
+    start.write_text("#!/bin/sh\n")
+    start.chmod(0o755)
+    for text in blocks("docs/quickstart.md", "toml"):
+        (tmp_path / "config.toml").write_text(text)
+        config = load(tmp_path / "config.toml", discover())
+        assert tmp_path / "state" / "state.db" == config.state
+
+
+def test_the_readme_check_is_found(tmp_path: Path) -> None:
+    """The plugin that the README shows can be put into a folder as it is."""
+    tmp_path.chmod(0o755)
+    for number, text in enumerate(blocks("README.md", "python")):
+        (tmp_path / f"example{number}.py").write_text(text)
+        (tmp_path / f"example{number}.py").chmod(0o644)
+
+    assert "queue" in discover([tmp_path]).checks
+
+
+def test_every_command_in_the_documentation_exists() -> None:
+    """No page names a command that is not there."""
+    known = {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
+    known |= {g.name for g in app.registered_groups if g.name}
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    named = {word for page in pages for word in re.findall(r"`(?:\.venv/bin/)?sickbay ([a-z]+)", page.read_text())}
+
+    assert named
+    assert named <= known
+
+
+def test_every_record_word_is_in_the_glossary() -> None:
+    """The glossary is the law: what the journal stores has its word there."""
+    words = (ROOT / "docs" / "glossary.md").read_text()
+    for word in (
+        "fleet",
+        "instance",
+        "slot",
+        "image",
+        "incident",
+        "workflow",
+        "step",
+        "quarantine",
+        "holder",
+        "removal",
+    ):
+        assert f"| {word} |" in words
