@@ -289,7 +289,9 @@ def _state(ctx: Context, fleet: Fleet) -> None:
         state = FleetState.DEGRADED
     if state is not fleet.state:
         if not (fleet.state is None and state is FleetState.DOWN and not ctx.world.members[name]):
-            ctx.say("fleet.state", f"{name} is {state.upper()}: {serving} of {fleet.policy.desired} serve", name)
+            full = serving >= fleet.policy.desired
+            why = f", incident {open_incidents[0].id} is open" if full and open_incidents else ""
+            ctx.say("fleet.state", f"{name} is {state.upper()}: {serving} of {fleet.policy.desired} serve{why}", name)
         fleet.state = state
 
 

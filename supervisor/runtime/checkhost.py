@@ -134,6 +134,7 @@ class ChildHost:
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # the daemon's working folder is no place to import from
                 "-m",
                 "supervisor.runtime.checkhost_child",
                 "--name",
