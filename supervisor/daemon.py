@@ -70,6 +70,7 @@ class Daemon:
         self.clouds: dict[str, Cloud] = {}
         self._writer = Writer()
         self._uid = ""
+        self._dropped: set[asyncio.Task[None]] = set()  # clouds of an earlier configuration, being closed
         self._service: Service | None = None
 
     @property
@@ -167,6 +168,9 @@ class Daemon:
             log.error("config.refused", error=str(error))
             self.service.notice("config.refused", f"the new configuration is refused, the old one goes on: {error}")
         else:
+            for name, cloud in self.clouds.items():
+                if clouds.get(name) is not cloud:
+                    self._dropped.add(asyncio.create_task(cloud.close(), name=f"closing of {name}"))
             self.config, self.clouds = config, clouds
             self._configure_hosts()
             self.service.reload(config.settings, clouds)

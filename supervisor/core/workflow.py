@@ -251,7 +251,7 @@ def _now_serves(ctx: Context, fleet: Fleet, workflow: Workflow, instance: Instan
     instance = ctx.world.put(replace(instance, served=True, slot=slot))
     if slot is not None:
         place = ctx.world.need(Slot, name, slot)
-        ctx.world.put(replace(place, occupant=instance.id, retry_at=None, served_at=ctx.now.wall))
+        ctx.world.put(replace(place, occupant=instance.id, retry_at=None, served_at=ctx.now.wall, needs_human=""))
     if workflow.candidate:
         _launches_work(ctx, name)
     incident = ctx.world.get(Incident, workflow.incident)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
@@ -107,6 +110,15 @@ async def test_it_outlives_the_supervisor_and_keeps_its_targets(place: Place) ->
         assert 200 == (await place.ask(session))[0]
     place.cloud = place.open()
     await place.until(lambda found: {m.id for m in found.values() if m.registered} == set(place.machines))
+
+
+async def test_a_dead_front_door_is_started_again_with_its_targets(place: Place) -> None:
+    """It is a process like any other: found dead, it comes back as it was."""
+    found = json.loads((place.folder / "local" / "web" / "front_door" / "process.json").read_text())
+    os.kill(found["pid"], signal.SIGKILL)
+    await place.until(lambda machines: {m.id for m in machines.values() if m.registered} == set(place.machines))
+    async with aiohttp.ClientSession() as session:
+        assert 200 == (await place.ask(session))[0]
 
 
 async def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
