@@ -36,6 +36,11 @@ LAUNCH_PATIENCE = 5  # times longer before a machine we have just launched count
 
 def seen(ctx: Context, fleet: Fleet, signal: InventorySeen) -> list[str]:
     """Take one whole list; return the instances whose standing may have changed."""
+    known = ctx.world.members[signal.fleet]
+    if known and not signal.machines:
+        # Even a cloud that has lost a machine shows others, or its remains for a while.
+        failed(ctx, fleet, f"its list is empty, though {len(known)} machines are known: unknown, not gone")
+        return []
     if fleet.inventory_error:
         fleet.inventory_error = ""
         ctx.say("inventory.back", f"{signal.fleet}: the cloud answers again", signal.fleet)
@@ -63,7 +68,7 @@ def seen(ctx: Context, fleet: Fleet, signal: InventorySeen) -> list[str]:
 def failed(ctx: Context, fleet: Fleet, reason: str) -> None:
     """Note that the cloud did not answer: unknown, never gone."""
     if not fleet.inventory_error:
-        ctx.say("inventory.lost", f"{fleet.policy.name}: the cloud does not answer: {reason}", fleet.policy.name)
+        ctx.say("inventory.lost", f"{fleet.policy.name}: the cloud's answer can't be used: {reason}", fleet.policy.name)
     fleet.inventory_error = reason
 
 

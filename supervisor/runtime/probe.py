@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import os
 import time
 from collections.abc import Mapping
 
@@ -37,7 +38,7 @@ def _failed(error: OSError) -> Exception:
     """Turn an operating system's error into an answer, into silence, or into a fault of our own."""
     if error.errno in OURS:
         return error
-    words = (error.strerror or type(error).__name__).lower()
+    words = os.strerror(error.errno).lower() if error.errno else type(error).__name__
     return NoAnswer(words) if error.errno in SILENT else Refusal(words)
 
 

@@ -26,7 +26,7 @@ from supervisor.runtime.service import Service
 from supervisor.sim.invariants import Evidence, check
 from supervisor.sim.run import until
 from supervisor.sim.world import Behaviour, World
-from tests.stages import ask, calm, fleet, incidents, instances, open_incidents, removals, settings, stage
+from tests.stages import ask, calm, fleet, incidents, instances, launches, open_incidents, removals, settings, stage
 
 
 async def proved(service: Service, world: World) -> None:
@@ -185,6 +185,21 @@ def empty_list(world: World, on: bool) -> None:
 def blind(world: World, on: bool) -> None:
     """Neither machines nor cloud can be seen."""
     world.blind = on
+
+
+def test_an_empty_list_never_means_gone_even_for_a_fleet_of_one() -> None:
+    """However long it lasts: no second machine beside the one that is only not listed."""
+    there = stage(settings(fleet(1)))
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world)
+        world.empty_list = True
+        await asyncio.sleep(3600)
+        world.empty_list = False
+        await calm(service, world)
+
+    there.live(story)
+    assert 1 == len(launches(there.world))
 
 
 @pytest.mark.parametrize("breaks", [cloud_down, empty_list, blind])
