@@ -6,18 +6,20 @@ import asyncio
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
-from supervisor.core.model import Lifecycle, Quarantine
-from supervisor.core.settings import Settings
+from supervisor.core.model import Lifecycle, Quarantine, Role
+from supervisor.core.settings import Retention, Settings
 from supervisor.core.signals import Purge, ReleaseFromQuarantine
 from supervisor.runtime.service import Service
 from supervisor.sim.failpoints import Life
 from supervisor.sim.invariants import Evidence, Violation, check, quiescent
 from supervisor.sim.run import Stage, until
 from supervisor.sim.world import Behaviour, World
-from tests.stages import ask, calm, fleet, incidents, instances, settings, stage
+from supervisor.store import MemoryStore
+from tests.stages import ALIVE, ask, calm, fleet, incidents, instances, settings, stage
 
 Breaks = Callable[[Service, World], None]
 
@@ -41,6 +43,14 @@ def vanish(service: Service, world: World) -> None:
     world.vanish(instances(service)[0].id)
 
 
+READY = replace(ALIVE, name="ready", role=Role.READINESS)
+
+
+def lost_journal(service: Service, world: World) -> None:
+    """One machine runs outside the load balancer, and nobody remembers why."""
+    world.machines[instances(service)[0].id].registered_at = None
+
+
 @dataclass(frozen=True)
 class Case:
     """A workflow from its cause to its end."""
@@ -48,7 +58,8 @@ class Case:
     breaks: Breaks
     ladder: tuple[str, ...] = ("replace",)
     then: str = ""  # what an operator asks for afterwards
-    asked: set[str] = field(default_factory=set)
+    changes: dict[str, Any] = field(default_factory=dict)  # of the settings
+    fleet_changes: dict[str, Any] = field(default_factory=dict)
 
 
 CASES = {
@@ -60,6 +71,9 @@ CASES = {
     "a vanished machine, filled": Case(vanish),
     "released from quarantine": Case(errors, ("replace",), "release"),
     "purged from quarantine": Case(errors, ("replace",), "purge"),
+    "stopped in quarantine": Case(errors, ("replace",), "stop", changes={"retention": Retention(600.0, 1e6)}),
+    "withdrawn and returned": Case(errors, ("replace",), "return", fleet_changes={"checks": (READY,)}),
+    "adopted after the journal was lost": Case(lost_journal, ("replace",), "adopt"),
 }
 
 
@@ -80,6 +94,13 @@ class Player:
 
     async def play(self, service: Service, world: World) -> None:
         """Play the case, or what is left of it."""
+        if self.case.then == "return":
+            await self._withdraw_and_return(service, world)
+            return
+        if self.case.then == "adopt":
+            await calm(service, world)
+            await asyncio.sleep(5)
+            return
         if self.case.breaks is not nothing and not self.broken:
             await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == 3, 3600)
             self.broken = True
@@ -94,11 +115,28 @@ class Player:
             await calm(service, world)
         await asyncio.sleep(5)
 
+    async def _withdraw_and_return(self, service: Service, world: World) -> None:
+        """A readiness check fails, and passes again: out of the load balancer and back, nothing else."""
+        patient = min(world.machines)
+        if not self.broken:
+            await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == 3, 3600)
+            self.broken = True
+            world.behave(patient, Behaviour.ERRORS)
+        await until(lambda: world.machines[patient].registered_at is None or self.operated, 600)
+        world.behave(patient, Behaviour.WELL)
+        self.operated = True
+        await until(lambda: world.machines[patient].registered_at is not None, 3600)
+        await calm(service, world)
+
     async def _operate(self, service: Service, world: World) -> None:
         kept = [q for q in service.engine.ctx.world.all(Quarantine) if q.ended_at is None]
         if not kept or service.engine.ctx.world.workflow_of(kept[0].instance):
             return
         name = kept[0].instance
+        if self.case.then == "stop":
+            await until(lambda: world.machines[name].stopped, 3600)
+            await until(lambda: service.engine.ctx.world.workflow_of(name) is None, 3600)
+            return
         self.asked = frozenset({name})
         world.behave(name, Behaviour.WELL)
         world.machines[name].passes = 0
@@ -107,18 +145,25 @@ class Player:
         await until(lambda: service.engine.ctx.world.workflow_of(name) is None, 3600)
 
 
-PREPARED: dict[tuple[str, ...], Stage] = {}
-"""Fleets that have come up, by their ladder: each run plays on a copy."""
+PREPARED: dict[tuple[tuple[str, ...], str], Stage] = {}
+"""Fleets that have come up, by ladder and sequel: each run plays on a copy."""
 
 
 def ready(case: Case, given: Settings | None = None) -> tuple[Stage, Player]:
     """Return a stage at the point where the case begins."""
-    there, player = stage(replace(given or settings(fleet(3, ladder=case.ladder)), surfaces=())), Player(case)
+    wanted = given or settings(fleet(3, ladder=case.ladder, **case.fleet_changes), **case.changes)
+    there, player = stage(replace(wanted, surfaces=())), Player(case)
     if case.breaks is not nothing:
-        if case.ladder not in PREPARED:
+        key = (case.ladder, case.then)
+        if key not in PREPARED:
             there.live(player.prepare)
-            PREPARED[case.ladder] = there
-        there = copy.deepcopy(PREPARED[case.ladder])
+            if case.breaks is lost_journal:
+                there.world.machines[min(there.world.machines)].registered_at = None
+                there.store = MemoryStore("another")
+                there.world.calls.clear()
+                there.commits.clear()
+            PREPARED[key] = there
+        there = copy.deepcopy(PREPARED[key])
     return there, player
 
 
