@@ -36,6 +36,8 @@ from supervisor.sim.cloud import FakeCloud
 from supervisor.sim.time import VirtualClock
 from supervisor.sim.world import World
 
+pytestmark = pytest.mark.acceptance
+
 LIMIT = 20.0
 PACE = timedelta(milliseconds=200)
 

@@ -20,6 +20,8 @@ from supervisor.errors import ProviderError
 from supervisor.providers.local import WEB, LocalCloud, LocalOptions, LocalProvider, faults
 from supervisor.providers.local.image import image_id
 
+pytestmark = pytest.mark.acceptance
+
 PACE = timedelta(milliseconds=200)
 
 

@@ -16,6 +16,8 @@ from supervisor.core.model import Status
 from supervisor.core.signals import Forget, Observe, Result
 from supervisor.runtime.checkhost import CheckHosts, CheckSpec
 
+pytestmark = pytest.mark.acceptance
+
 PLUGIN = """
 import time
 from supervisor.api import Check, CheckResult, Instance, Probe
