@@ -1,0 +1,11 @@
+"""The command line. The only place that exits."""
+
+from supervisor.cli import local, observe, operate
+from supervisor.cli.base import app
+
+__all__ = ["app", "local", "main", "observe", "operate"]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,75 @@
+"""Commands that need no daemon: run one, check its configuration, see the demo."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from supervisor import __version__
+from supervisor.cli.base import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    app,
+    print_json,
+    seconds,
+    sentences,
+)
+from supervisor.daemon import configure_logs, read_config
+from supervisor.daemon import run as run_daemon
+from supervisor.demo import Fault
+from supervisor.demo import demo as run_demo
+
+
+@app.command()
+def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Run the daemon in the foreground; systemd does this."""
+    with sentences():
+        checked, catalogue = read_config(config)
+        configure_logs(quiet=False)
+        asyncio.run(run_daemon(checked, catalogue))
+
+
+@app.command()
+def validate(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Check the configuration file; name everything that is wrong with it."""
+    with sentences():
+        checked, _ = read_config(config)
+        fleets = {
+            n: {"desired": f.policy.desired, "image": f.policy.image, "checks": len(f.checks)}
+            for n, f in checked.fleets.items()
+        }
+        if as_json:
+            print_json(
+                {"ok": True, "mode": str(checked.settings.mode), "fleets": fleets, "warnings": list(checked.warnings)}
+            )
+            return
+        typer.echo(
+            f"{config} is good: mode {checked.settings.mode}, {len(fleets)} fleet{'s' if len(fleets) != 1 else ''}"
+        )
+        for name, fleet in fleets.items():
+            typer.echo(f"  {name}: {fleet['desired']} machines of {fleet['image']}, {fleet['checks']} checks")
+        for warning in checked.warnings:
+            typer.echo(f"  warning: {warning}")
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Break one machine, heal it, and exit.")] = False,
+    fault: Annotated[Fault, typer.Option(help="What breaks.")] = Fault.CRASH,
+    every: Annotated[str, typer.Option(help="Without --once: the pause between faults.")] = "30s",
+    as_json: JsonOption = False,
+) -> None:
+    """See the main job on six real web servers, with nothing else installed."""
+    configure_logs(quiet=True)
+    with sentences():
+        code = run_demo(fault, once=once, every=seconds(every) or 30.0, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"sickbay {__version__}")

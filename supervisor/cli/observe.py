@@ -1,0 +1,191 @@
+"""Commands that read: what is there, how it is, and why."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from supervisor.api import Instance
+from supervisor.cli.base import (
+    DEFAULT_CONFIG,
+    TROUBLE,
+    ConfigOption,
+    InstanceArgument,
+    Json,
+    JsonOption,
+    app,
+    client,
+    print_json,
+    print_table,
+    sentences,
+    when,
+)
+from supervisor.core.duration import words
+from supervisor.core.text import clean
+from supervisor.daemon import read_config
+from supervisor.errors import OperatorError
+from supervisor.runtime.probe import NetworkProbe
+from supervisor.runtime.runner import Ran, run_check
+
+
+@app.command()
+def check(
+    fleet: Annotated[str, typer.Argument(help="The fleet's name.")],
+    instance: Annotated[str, typer.Option("--instance", "-i", help="Only this instance.")] = "",
+    name: Annotated[str, typer.Option("--check", help="Only this check.")] = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the fleet's checks now, from here, once; exit 1 when one of them does not pass."""
+    with sentences():
+        checked, catalogue = read_config(config)
+        if fleet not in checked.fleets:
+            raise OperatorError(f"no fleet '{fleet}' is configured; known: {', '.join(checked.fleets)}")
+        known = client(config).get(f"/api/v1/fleets/{fleet}")["instances"]
+        targets = [
+            Instance(i["id"], i["fleet"], i["address"], i["zone"], i["image"], i["version"])
+            for i in known
+            if i["address"] and i["lifecycle"] not in ("quarantined", "boot_failed") and instance in ("", i["id"])
+        ]
+        specs = [c for c in checked.fleets[fleet].checks if name in ("", c.name)]
+        if not targets or not specs:
+            raise OperatorError(f"nothing to check: {len(targets)} instances and {len(specs)} checks match")
+        made = [(spec, catalogue.checks[spec.kind].cls(**spec.options)) for spec in specs]
+
+        async def all_of_them() -> list[tuple[Instance, str, Ran]]:
+            probe = NetworkProbe()
+            pairs = [(target, spec, one) for target in targets for spec, one in made]
+            ran = await asyncio.gather(*(run_check(one, target, probe, spec.timeout) for target, spec, one in pairs))
+            await probe.close()
+            return [(target, spec.name, result) for (target, spec, _), result in zip(pairs, ran, strict=True)]
+
+        found = asyncio.run(all_of_them())
+    rows = [
+        (t.id, t.zone, n, str(r.result.status), f"{(r.done - r.sent) * 1000:.1f}ms", r.result.text) for t, n, r in found
+    ]
+    if as_json:
+        keys = ("instance", "zone", "check", "status", "took", "text")
+        print_json([dict(zip(keys, row, strict=True)) for row in rows])
+    else:
+        print_table(("instance", "zone", "check", "status", "took", "text"), rows)
+    if any(str(r.result.status) != "ok" for _, _, r in found):
+        raise typer.Exit(TROUBLE)
+
+
+@app.command()
+def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Show every fleet and instance; exit 1 when a fleet is not OPTIMAL."""
+    with sentences():
+        document = client(config).get("/api/v1/status")
+    if as_json:
+        print_json(document)
+    else:
+        _status(document)
+    if any(f["state"] != "optimal" for f in document["fleets"]):
+        raise typer.Exit(TROUBLE)
+
+
+def _status(document: Json) -> None:
+    paused = "; ".join(
+        f"{h['name']}{': ' + h['reason'] if h['reason'] else ''} until {when(h['until']) or 'resumed'}"
+        for h in document["paused"]
+    )
+    typer.echo(
+        f"mode {document['mode']}"
+        + (f", PAUSED by {paused}" if paused else "")
+        + (f", BLIND: {document['blind']}" if document["blind"] else "")
+    )
+    if document["store"]["refuses"]:
+        typer.echo(f"the state file refuses commits, so nothing is done: {document['store']['refuses']}")
+    for warning in document["warnings"]:
+        typer.echo(f"warning: {warning}")
+    for fleet in document["fleets"]:
+        image = fleet["image"]["version"] if fleet["image"] else "none"
+        typer.echo(
+            f"\n{fleet['name']}: {fleet['state'].upper()}, {fleet['serving']} of {fleet['desired']} serve, image {image}"
+        )
+        if fleet["configured_image"]["id"] != (fleet["image"] or {}).get("id"):
+            typer.echo(
+                f"  the configured image {fleet['configured_image']['version']} is not the one healing launches; `sickbay promote {fleet['name']}` makes it so"
+            )
+        if fleet["inventory"]["error"]:
+            typer.echo(f"  the cloud does not answer: {fleet['inventory']['error']}")
+        rows = [
+            (i["slot"], i["id"], i["zone"], i["lifecycle"], i["health"], i["address"], i["doing"] or i["reason"])
+            for i in fleet["instances"]
+        ]
+        print_table(("slot", "instance", "zone", "lifecycle", "health", "address", ""), rows)
+        if fleet["open_incidents"]:
+            typer.echo(
+                f"  open incidents: {', '.join(map(str, fleet['open_incidents']))} (`sickbay incidents ID` tells more)"
+            )
+
+
+@app.command()
+def incidents(
+    number: Annotated[int | None, typer.Argument(help="One incident's number.")] = None,
+    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 20,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List incidents, or tell the story of one."""
+    with sentences():
+        path = f"/api/v1/incidents?limit={limit}" if number is None else f"/api/v1/incidents/{number}"
+        document = client(config).get(path)
+    if as_json:
+        print_json(document)
+    elif number is None:
+        rows = [
+            (i["id"], when(i["opened_at"]), i["state"], i["fleet"], i["instance"], ", ".join(i["held_by"]), i["cause"])
+            for i in document
+        ]
+        print_table(("id", "opened (UTC)", "state", "fleet", "instance", "held by", "cause"), rows)
+    else:
+        typer.echo(
+            f"incident {document['id']} ({document['state']}): {document['fleet']} {document['instance']}: {clean(document['cause'])}"
+        )
+        for note in document["story"]:
+            typer.echo(f"  {when(note['at'])[11:]}  {clean(note['text'])}")
+        if document["seconds_to_recover"] is not None:
+            typer.echo(
+                f"detected in {words(document['seconds_to_detect'])}, recovered in {words(document['seconds_to_recover'])}"
+            )
+
+
+@app.command()
+def explain(instance: InstanceArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Show why an instance is judged as it is, and every guard with its value and threshold."""
+    with sentences():
+        document = client(config).get(f"/api/v1/instances/{instance}/explain")
+    if as_json:
+        print_json(document)
+        return
+    view = document["instance"]
+    typer.echo(f"{view['id']}: {view['lifecycle']}, {view['health']} ({clean(view['reason'])})")
+    typer.echo(f"decision: {document['decision']['what']} — {clean(document['decision']['why'])}\n")
+    rows = [
+        (
+            c["name"],
+            c["role"],
+            c["status"],
+            c["failures_in_a_row"],
+            c["passes_in_a_row"],
+            f"{c['suspicion']} of {c['condemns_at']}",
+            c["text"],
+        )
+        for c in document.get("checks", [])
+    ]
+    print_table(("check", "role", "last", "fails", "passes", "suspicion", ""), rows)
+    typer.echo()
+    seen: set[str] = set()
+    guards = []
+    for act, readings in document.get("guards", {}).items():
+        for reading in readings:
+            if reading["guard"] not in seen:
+                seen.add(reading["guard"])
+                guards.append(
+                    ("HOLDS" if reading["holds"] else "", reading["guard"], reading["value"], reading["threshold"], act)
+                )
+    print_table(("", "guard", "value", "needed", "for"), guards)

@@ -1,0 +1,165 @@
+"""Commands that act: each is a request to the daemon, audited there with its reason."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated
+
+import typer
+
+from supervisor.cli.base import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    InstanceArgument,
+    JsonOption,
+    ReasonOption,
+    app,
+    ask,
+    client,
+    print_json,
+    print_table,
+    quarantine,
+    seconds,
+    sentences,
+    when,
+)
+
+
+@app.command()
+def pause(
+    name: Annotated[str, typer.Option(help="Who pauses; several names hold independently.")] = "",
+    how_long: Annotated[str, typer.Option("--for", help='How long, such as "30m"; without it, until resumed.')] = "",
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold all acting. Watching and telling go on."""
+    body = {"name": name or getpass.getuser(), "seconds": seconds(how_long), "reason": reason}
+    ask(config, "pause", body, as_json=as_json)
+
+
+@app.command()
+def resume(
+    name: Annotated[str, typer.Option(help="Whose pause ends.")] = "",
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """End one pause."""
+    ask(config, "resume", {"name": name or getpass.getuser(), "reason": reason}, as_json=as_json)
+
+
+@app.command()
+def hold(
+    instance: InstanceArgument,
+    how_long: Annotated[str, typer.Option("--for", help='How long, such as "2h"; without it, 4 hours.')] = "",
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Never touch an instance for a while; a quarantined one is not purged."""
+    body = {"instance": instance, "seconds": seconds(how_long), "reason": reason}
+    ask(config, "hold", body, as_json=as_json)
+
+
+@app.command()
+def release(
+    instance: InstanceArgument,
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """End a hold."""
+    ask(config, "unhold", {"instance": instance, "reason": reason}, as_json=as_json)
+
+
+@app.command()
+def approve(
+    incident: Annotated[int, typer.Argument(help="The incident's number.")],
+    version: Annotated[int | None, typer.Option(help="The incident's version that you saw.")] = None,
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Let an incident's remediation go ahead, in mode approve."""
+    ask(config, "approve", {"incident": incident, "version": version, "reason": reason}, as_json=as_json)
+
+
+@app.command()
+def reject(
+    incident: Annotated[int, typer.Argument(help="The incident's number.")],
+    version: Annotated[int | None, typer.Option(help="The incident's version that you saw.")] = None,
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Forbid an incident's remediation."""
+    ask(config, "reject", {"incident": incident, "version": version, "reason": reason}, as_json=as_json)
+
+
+@app.command()
+def retry(
+    fleet: Annotated[str, typer.Argument(help="The fleet's name.")],
+    slot: Annotated[int, typer.Argument(help="The slot's number.")],
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a slot that needs a human launch again."""
+    ask(config, "retry", {"fleet": fleet, "slot": slot, "reason": reason}, as_json=as_json)
+
+
+@app.command()
+def promote(
+    fleet: Annotated[str, typer.Argument(help="The fleet's name.")],
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the configured image the one that healing launches."""
+    ask(config, "promote", {"fleet": fleet, "reason": reason}, as_json=as_json)
+
+
+@quarantine.command("list")
+def quarantine_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """List the machines that are kept."""
+    with sentences():
+        document = client(config).get("/api/v1/quarantine")
+    if as_json:
+        print_json(document)
+        return
+    rows = [
+        (
+            q["instance"],
+            q["fleet"],
+            q["incident"],
+            when(q["isolated_at"]),
+            when(q["expires_at"]),
+            q["cause"],
+            q["capture"],
+        )
+        for q in document
+    ]
+    print_table(("instance", "fleet", "incident", "since (UTC)", "expires (UTC)", "cause", "evidence"), rows)
+
+
+@quarantine.command("release")
+def quarantine_release(
+    instance: InstanceArgument,
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a machine back, through its startup checks."""
+    ask(config, "release", {"instance": instance, "reason": reason}, as_json=as_json)
+
+
+@quarantine.command("purge")
+def quarantine_purge(
+    instance: InstanceArgument,
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Destroy a machine now, with what it could tell."""
+    ask(config, "purge", {"instance": instance, "reason": reason}, as_json=as_json)
