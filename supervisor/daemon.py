@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
-from supervisor.config import Config, load, peek_plugin_paths
+from supervisor.config import Config, SlackTable, load, peek_plugin_paths
 from supervisor.core.model import Identity, Seconds
-from supervisor.errors import ProviderError, SickbayError
+from supervisor.errors import ConfigError, ProviderError, SickbayError
 from supervisor.plugins import Catalogue, discover, refuse_foreign_supervisor
 from supervisor.ports import Chat, Cloud
 from supervisor.runtime.checkhost import CheckHosts, CheckSpec
@@ -70,7 +71,8 @@ class Daemon:
         self.clouds: dict[str, Cloud] = {}
         self._writer = Writer()
         self._uid = ""
-        self._dropped: set[asyncio.Task[None]] = set()  # clouds of an earlier configuration, being closed
+        self._chats: dict[str, Chat] = {}
+        self._dropped: set[asyncio.Task[None]] = set()  # ports of an earlier configuration, being closed
         self._service: Service | None = None
 
     @property
@@ -85,6 +87,7 @@ class Daemon:
         records = await self._writer.open(lambda: SqliteStore(self.config.state))
         try:
             self._uid = next(r.uid for r in records if isinstance(r, Identity))
+            self._chats = self._open_chats(self.config)
             self.clouds = self._open_clouds(self.config, {})
             self._configure_hosts()
             service = self._service = Service(
@@ -93,7 +96,7 @@ class Daemon:
                 journal=self._writer,
                 clouds=self.clouds,
                 host=self.hosts,
-                chats=self._chats(),
+                chats=self._chats,
                 clock=SystemClock(),
                 kill_switch=self.config.state.parent / "pause",
             )
@@ -117,6 +120,8 @@ class Daemon:
         finally:
             for cloud in self.clouds.values():
                 await cloud.close()
+            for chat in self._chats.values():
+                await chat.close()
             await self._writer.close()
 
     async def _listen(self, api: Api) -> None:
@@ -126,8 +131,15 @@ class Daemon:
             where = f"{self.config.socket} or {self.config.listen}"
             raise SickbayError(f"can't listen on {where}: {error.strerror}; change `listen` or `socket`") from error
 
-    def _chats(self) -> Mapping[str, Chat]:
-        return {"terminal": TerminalChat()} if "terminal" in self.config.settings.surfaces else {}
+    def _open_chats(self, config: Config, old: Config | None = None) -> dict[str, Chat]:
+        """Open the surfaces of a configuration; one whose table stayed the same is kept. Raises `SickbayError`."""
+        opened: dict[str, Chat] = {}
+        if "terminal" in config.settings.surfaces:
+            opened["terminal"] = self._chats.get("terminal") or TerminalChat()
+        if config.slack is not None:
+            same = old is not None and (old.slack, old.url) == (config.slack, config.url)
+            opened["slack"] = self._chats["slack"] if same else _open_slack(config, config.slack)
+        return opened
 
     def _open_clouds(self, config: Config, old: Mapping[str, tuple[Any, Cloud]]) -> dict[str, Cloud]:  # Any: options
         opened: dict[str, Cloud] = {}
@@ -162,20 +174,28 @@ class Daemon:
             ):
                 raise SickbayError(f"{config.path}: `state`, `socket` and `listen` change only by a restart")
             old = {name: ((f.provider, f.options), self.clouds[name]) for name, f in self.config.fleets.items()}
+            chats = self._open_chats(config, self.config)
             self.catalogue = catalogue
             clouds = self._open_clouds(config, old)
         except SickbayError as error:
             log.error("config.refused", error=str(error))
             self.service.notice("config.refused", f"the new configuration is refused, the old one goes on: {error}")
         else:
-            for name, cloud in self.clouds.items():
-                if clouds.get(name) is not cloud:
-                    self._dropped.add(asyncio.create_task(cloud.close(), name=f"closing of {name}"))
-            self.config, self.clouds = config, clouds
+            self._drop(self.clouds, clouds)
+            self._drop(self._chats, chats)
+            self.config, self.clouds, self._chats = config, clouds, chats
             self._configure_hosts()
-            self.service.reload(config.settings, clouds)
+            self.service.reload(config.settings, clouds, chats)
             self.service.notice("config.loaded", f"{config.path.name} was read anew")
         notify("READY=1")
+
+    def _drop(self, old: Mapping[str, Cloud | Chat], new: Mapping[str, Cloud | Chat]) -> None:
+        """Close what the new configuration no longer uses."""
+        for name, port in old.items():
+            if new.get(name) is not port:
+                task = asyncio.create_task(port.close(), name=f"closing of {name}")
+                self._dropped.add(task)
+                task.add_done_callback(self._dropped.discard)
 
     async def _sentinels(self) -> None:
         """Report what must work if we can see at all."""
@@ -210,6 +230,22 @@ class Daemon:
                 **self.hosts.prober.stats.last,
             },
         }
+
+
+def _open_slack(config: Config, table: SlackTable) -> Chat:
+    try:
+        slack = importlib.import_module("supervisor.surfaces.slack")
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{config.path}: [chat.slack] needs {error.name}, which is not installed; run `pip install 'sickbay[slack]'`"
+        ) from error
+    if table.token is not None:
+        token = table.token.read(f"{config.path}: [chat.slack] token").get_secret_value()
+        return cast(Chat, slack.SlackChat(token, table.channel, api_url=table.api_url, page=config.url))
+    if table.webhook is not None:
+        hook = table.webhook.read(f"{config.path}: [chat.slack] webhook").get_secret_value()
+        return cast(Chat, slack.WebhookChat(hook, page=config.url))
+    raise ConfigError(f"{config.path}: [chat.slack] has neither token nor webhook; give it one")
 
 
 async def run(config: Config, catalogue: Catalogue) -> None:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel
 
+from supervisor.core.cards import Card
 from supervisor.core.model import Machine, Now, OutboxMessage, Record
 from supervisor.core.requests import Outcome, Request
 from supervisor.core.signals import Command, Result
@@ -112,9 +113,48 @@ class CheckHost(Protocol):
         ...
 
 
-class Chat(Protocol):
-    """A surface that is told things. Being down delays nothing else."""
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Everything that waits for one surface about one incident, or about none: oldest first, never empty.
 
-    async def tell(self, message: OutboxMessage) -> None:
-        """Deliver one message or raise; it is told again later, with the same `dedup`."""
+    `card` is the incident as it stands now; `thread` is where the surface began its story, '' when it has not.
+    `doubtful` means that some of it may have been told already, by an attempt whose answer never came.
+    """
+
+    messages: tuple[OutboxMessage, ...]
+    card: Card | None = None
+    thread: str = ""
+    doubtful: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a surface took: so many messages from the front, and where the incident's story is."""
+
+    count: int
+    thread: str = ""
+
+
+class NotNow(Exception):
+    """Raised by a surface that can't take anything now: one sentence, and the seconds to wait if it named them."""
+
+    def __init__(self, sentence: str, after: float | None = None) -> None:
+        """Keep the wait."""
+        super().__init__(sentence)
+        self.after = after
+
+
+class NotThis(Exception):
+    """Raised by a surface that will never take the first message as it is. It is kept as a dead letter."""
+
+
+class Chat(Protocol):
+    """A surface that is told things. Being down delays nothing else and loses nothing."""
+
+    async def tell(self, telling: Telling) -> Told:
+        """Deliver some of it, in order. Raises `NotNow`, `NotThis`; any other exception means `NotNow`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
         ...

@@ -23,6 +23,7 @@ from supervisor.config.models import (
     JudgementTable,
     PluginsTable,
     QuarantineTable,
+    SlackTable,
     SupervisorTable,
     to_core,
 )
@@ -77,6 +78,8 @@ class Config:
     socket: Path
     listen: tuple[str, int] | None
     plugin_paths: tuple[Path, ...]
+    slack: SlackTable | None
+    url: str
     fleets: Mapping[str, FleetConfig]
     warnings: tuple[str, ...]
 
@@ -224,12 +227,14 @@ class _Reader:
                 judgement=judgement,
                 guards=guards,
                 retention=Retention(quarantine.running.total_seconds(), quarantine.retention.total_seconds()),
-                surfaces=("terminal",) if chat.terminal is not None else (),
+                surfaces=tuple(name for name in ChatTable.model_fields if getattr(chat, name) is not None),
             ),
             state=state,
             socket=self.relative(top.socket) if top.socket else state.parent / "sickbay.sock",
             listen=listen,
             plugin_paths=tuple(self.relative(p) for p in plugins.paths),
+            slack=chat.slack,
+            url=top.url,
             fleets=fleets,
             warnings=tuple(self.warnings),
         )

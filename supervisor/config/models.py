@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar, cast
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
+from supervisor.config.secrets import SecretRef
 from supervisor.core.duration import Duration
 from supervisor.core.model import Mode, Role
 from supervisor.core.settings import Guards, Judgement, Retention
@@ -28,6 +30,20 @@ def _share(value: object) -> object:
     if isinstance(value, str) and value.strip().endswith("%"):
         return float(value.strip()[:-1]) / 100
     return value
+
+
+def _web_url(text: str) -> str:
+    if text and urlsplit(text).scheme not in ("http", "https"):
+        raise ValueError('expected a URL such as "https://sickbay.example.org/"')
+    return text
+
+
+def _private_url(text: str) -> str:
+    """Allow plain HTTP to this host only: a token travels with each request."""
+    parts = urlsplit(text)
+    if parts.scheme != "https" and (parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "::1", "localhost")):
+        raise ValueError("expected an https URL (plain http only to this host)")
+    return text if text.endswith("/") else text + "/"
 
 
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0.0, le=1.0)]
@@ -79,6 +95,7 @@ class SupervisorTable(Model):
     listen: str = "127.0.0.1:8750"
     socket: str = ""
     inventory: Duration = timedelta(seconds=10)
+    url: Annotated[str, AfterValidator(_web_url)] = ""
 
 
 class PluginsTable(Model):
@@ -91,10 +108,32 @@ class TerminalTable(Model):
     """`[chat.terminal]`: incidents on standard output. It has no keys yet; the table switches it on."""
 
 
+class SlackTable(Model):
+    """`[chat.slack]`: a bot token and a channel (messages are edited and threaded), or a webhook (they are not)."""
+
+    channel: str = ""
+    """Where to post: `#name` or, better, the channel's id. Only with `token`."""
+    token: SecretRef | None = None
+    """The bot token, scope chat:write; with channels:history as well, nothing is ever told twice."""
+    webhook: SecretRef | None = None
+    """The URL of an incoming webhook, instead of a token."""
+    api_url: Annotated[str, AfterValidator(_private_url)] = "https://slack.com/api/"
+    """Slack's API; another one for emulators."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SlackTable:
+        if (self.token is None) == (self.webhook is None):
+            raise ValueError("expected exactly one of token and webhook")
+        if self.token is not None and not self.channel:
+            raise ValueError('a token needs the channel to post to, such as channel = "#ops"')
+        return self
+
+
 class ChatTable(Model):
     """`[chat]`."""
 
     terminal: TerminalTable | None = None
+    slack: SlackTable | None = None
 
 
 class CheckKeys(Model):

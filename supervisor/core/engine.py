@@ -28,6 +28,7 @@ from supervisor.core.model import (
     Now,
     OutboxMessage,
     Record,
+    Thread,
     Workflow,
 )
 from supervisor.core.settings import Settings
@@ -54,7 +55,6 @@ from supervisor.errors import OperatorError
 
 IDLE_ALLOWED = 2.0  # the loop wakes at least each second; what is beyond this was lost
 WALL_JUMP = 30.0
-DEAD_AFTER = 30  # tries of one message
 
 
 class Engine:
@@ -190,11 +190,14 @@ class Engine:
         message = self.ctx.world.get(OutboxMessage, signal.message)
         if message is None:
             return
+        if signal.thread and message.incident:
+            thread = self.ctx.world.get(Thread, message.surface, message.incident)
+            if thread is None or thread.ref != signal.thread:
+                self.ctx.world.put(Thread(message.surface, message.incident, signal.thread, self.ctx.now.wall))
         if signal.ok:
             self.ctx.world.delete(message)
         else:
-            tries = message.tries + 1
-            self.ctx.world.put(replace(message, tries=tries, dead=tries >= DEAD_AFTER))
+            self.ctx.world.put(replace(message, tries=message.tries + 1, dead=signal.refused))
 
     # -- judging one instance
 

@@ -80,10 +80,11 @@ def hold(ctx: Context, incident: Incident, what: str, readings: tuple[Reading, .
     guards = tuple(reading.guard for reading in readings)
     if incident.held == guards:
         return incident
-    incident = ctx.world.put(replace(incident, held=guards))
+    why = tuple(reading.sentence() for reading in readings)
+    incident = ctx.world.put(replace(incident, held=guards, held_why=why))
     if not guards:
         return incident
-    told = "; ".join(reading.sentence() for reading in readings)
+    told = "; ".join(why)
     text = f"would {what}, but holds: {told}"
     if "mode" in guards and ctx.settings.mode is Mode.APPROVE:
         text += f" — `sickbay approve {incident.id}` lets it go ahead"
@@ -102,6 +103,7 @@ def resolve(ctx: Context, incident: Incident, resolution: Resolution, text: str,
             resolution=resolution,
             replacement=replacement or incident.replacement,
             held=(),
+            held_why=(),
         )
     )
     detect = (incident.opened_at - incident.suspected_at).total_seconds()
@@ -121,6 +123,7 @@ def close(ctx: Context, incident: Incident, resolution: Resolution, text: str) -
             resolved_at=incident.resolved_at or ctx.now.wall,
             resolution=incident.resolution or resolution,
             held=(),
+            held_why=(),
         )
     )
     kept = ctx.world.get(Quarantine, incident.instance) if incident.instance else None

@@ -258,6 +258,7 @@ class Incident:
     replacement: str = ""
     rung: int = 0  # of the remediation ladder
     held: tuple[str, ...] = ()  # guards that hold it now
+    held_why: tuple[str, ...] = ()  # the same as sentences, with value and threshold as they were when it began
     version: int = 1  # rises when the answer to "what will you do?" changes; approvals are bound to it
     approval: Approval | None = None
     notes: tuple[Note, ...] = ()
@@ -452,6 +453,19 @@ class OutboxMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Thread:
+    """Where a surface began an incident's story, so that a restart goes on there."""
+
+    TABLE: ClassVar[str] = "thread"
+    KEY: ClassVar[tuple[str, ...]] = ("surface", "incident")
+
+    surface: str
+    incident: int
+    ref: str  # the surface's own name for the place
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """Who did or asked what, and why. Append-only; the store chains the hashes."""
 
@@ -491,6 +505,7 @@ Record: TypeAlias = (
     | Holder
     | Removal
     | OutboxMessage
+    | Thread
     | AuditEntry
     | Identity
 )
@@ -507,6 +522,7 @@ RECORDS: tuple[type[Record], ...] = (
     Holder,
     Removal,
     OutboxMessage,
+    Thread,
     AuditEntry,
 )
 """Every kind of record, in an order that a reader of the database would choose."""

@@ -113,7 +113,7 @@ def begin_remediation(
     if rung.removes:
         _charge(ctx, instance, workflow)
     steps = ", ".join(step.name for step in workflow.plan)
-    incident = ctx.world.put(replace(incident, held=()))
+    incident = ctx.world.put(replace(incident, held=(), held_why=()))
     ctx.note(incident, "incident.acting", f"{rung.kind}: {steps}")
     return workflow
 

@@ -92,11 +92,12 @@ class Noticed:
 
 @dataclass(frozen=True, slots=True)
 class MessageTold:
-    """A surface took an outbox message, or refused it for now."""
+    """A surface took an outbox message, can't now, or `refused` it for good. `thread` is where it was told."""
 
     message: int
     ok: bool
-    reason: str = ""
+    refused: bool = False
+    thread: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,7 +224,7 @@ def _fill(ctx: Context, fleet: Fleet) -> None:
             case Fill():
                 plans.begin(ctx, fleet, WorkflowKind.FILL, incident.id, slot=slot)
                 if incident.held:
-                    ctx.world.put(replace(ctx.world.need(Incident, incident.id), held=()))
+                    ctx.world.put(replace(ctx.world.need(Incident, incident.id), held=(), held_why=()))
             case Hold() as held:
                 _hold_fill(ctx, incident, slot, held)
             case _:

@@ -128,7 +128,7 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
             incidents.hold(ctx, incident, step.name, held)
         return False
     if incident is not None and incident.held:
-        ctx.world.put(replace(incident, held=()))
+        ctx.world.put(replace(incident, held=(), held_why=()))
     request = plans.request_for(ctx, fleet, workflow, step, subject)
     ctx.world.put(Step(workflow.id, step.name, workflow.attempt, StepStatus.INTENT, ctx.now.wall, request, tries=0))
     if isinstance(request, Launch):

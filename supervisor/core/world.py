@@ -26,6 +26,7 @@ from supervisor.core.model import (
     Removal,
     Slot,
     Step,
+    Thread,
     Workflow,
     WorkflowState,
     key_of,
@@ -197,7 +198,7 @@ class World:
             case Removal():
                 if record.settled_at is None:
                     _toggle(self.unsettled[record.fleet], record.id, add=add)
-            case Step() | Image() | Holder() | OutboxMessage() | AuditEntry() | Identity():
+            case Step() | Image() | Holder() | OutboxMessage() | Thread() | AuditEntry() | Identity():
                 pass
 
 

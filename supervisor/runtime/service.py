@@ -69,7 +69,7 @@ class Service:
         self.engine = Engine(records, settings, clock.now())
         self.loop = Loop(self.engine, journal, clock, self.inbox, self._dispatch, self._publish)
         self.executor = Executor(clouds, self._finished, self._gate)
-        self.outbox = Outbox(self.engine, chats, self.inbox.put)
+        self.outbox = Outbox(self.engine, self.loop.stable, chats, self.inbox.put)
         self.listeners: list[Listener] = []
         self._clouds = dict(clouds)
         self._host = host
@@ -93,8 +93,9 @@ class Service:
         """Give up what is under way; the journal knows it all."""
         await self.executor.close()
 
-    def reload(self, settings: Settings, clouds: Mapping[str, Cloud]) -> None:
+    def reload(self, settings: Settings, clouds: Mapping[str, Cloud], chats: Mapping[str, Chat]) -> None:
         """Take a new configuration that was checked whole."""
+        self.outbox.use(chats)
         self._clouds.clear()
         self._clouds.update(clouds)
         self.executor.use(self._clouds)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from supervisor.core.model import OutboxMessage, Record, Seconds
 from supervisor.core.settings import Settings
-from supervisor.ports import Chat, Cloud, Store
+from supervisor.ports import Chat, Cloud, Store, Telling, Told
 from supervisor.runtime.loop import Journal as JournalPort
 from supervisor.runtime.service import Service
 from supervisor.sim.cloud import FakeCloud
@@ -22,16 +22,20 @@ MakeCloud = Callable[[World, str, Life], Cloud]
 MakeJournal = Callable[[Store, World, Life, list[Commit]], JournalPort]
 
 
-class Told:
+class Memory:
     """A chat that remembers."""
 
     def __init__(self) -> None:
         """Begin with silence."""
         self.messages: list[OutboxMessage] = []
 
-    async def tell(self, message: OutboxMessage) -> None:
+    async def tell(self, telling: Telling) -> Told:
         """Remember."""
-        self.messages.append(message)
+        self.messages.extend(telling.messages)
+        return Told(len(telling.messages))
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
 
 
 @dataclass(slots=True)
@@ -42,7 +46,8 @@ class Stage:
     store: Store
     settings: Settings
     commits: list[Commit] = field(default_factory=list)
-    chat: Told = field(default_factory=Told)
+    chat: Memory = field(default_factory=Memory)
+    chats: dict[str, Chat] = field(default_factory=dict)  # surfaces that behave otherwise
     make_cloud: MakeCloud = FakeCloud
     make_journal: MakeJournal = Journal
 
@@ -57,7 +62,7 @@ class Stage:
     async def _live(self, script: Script, life: Life) -> None:
         clouds = {name: self.make_cloud(self.world, name, life) for name in self.settings.fleets}
         checks = {name: fleet.checks for name, fleet in self.settings.fleets.items()}
-        chats: dict[str, Chat] = dict.fromkeys(self.settings.surfaces, self.chat)
+        chats: dict[str, Chat] = {name: self.chats.get(name, self.chat) for name in self.settings.surfaces}
         service = Service(
             settings=self.settings,
             records=self.store.load(),

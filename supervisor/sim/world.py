@@ -45,6 +45,7 @@ class SimMachine:
     stopped_by_user: bool = False
     restarts: set[str] = field(default_factory=set)
     passes: int = 0  # good answers since its last start
+    says: str = "HTTP 500, expected 200"  # what its errors read like
 
     def is_running(self, now: BootTime) -> bool:
         """Return whether it has booted and not stopped."""
@@ -152,7 +153,7 @@ class World:
         if m is None or not m.is_running(now):
             return Result(id, check, Status.CRITICAL, False, now, now, "connection refused")
         if m.image in self.bad_images or m.behaviour is Behaviour.ERRORS:
-            return Result(id, check, Status.CRITICAL, False, now, now, "HTTP 500, expected 200")
+            return Result(id, check, Status.CRITICAL, False, now, now, m.says)
         m.passes += 1
         return Result(id, check, Status.OK, False, now, now, "HTTP 200")
 

@@ -66,7 +66,14 @@ def to_row(record: Record) -> Row:
 
 def from_row(kind: type, row: Row) -> Record:
     """Return the record of a row. Raises `pydantic.ValidationError` when the row is not one."""
-    return adapter(kind).validate_python({k: v for k, v in row.items() if k in _names(kind)})
+    known = {k: v for k, v in row.items() if k in _names(kind)}
+    return adapter(kind).validate_python({k: v for k, v in known.items() if v is not None or k in _nullable(kind)})
+
+
+@cache
+def _nullable(kind: type) -> frozenset[str]:
+    """Return the fields that may be None; a NULL elsewhere comes from a file older than the field."""
+    return frozenset(f.name for f in fields(kind) if is_optional(kind, f.name))
 
 
 @cache

@@ -5,7 +5,20 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    inspect,
+    text,
+)
 from sqlalchemy.types import TypeEngine
 
 from supervisor.core.model import RECORDS, AuditEntry, Incident, Record
@@ -57,3 +70,15 @@ Index(
 )
 
 META = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
+
+
+def grow(connection: Connection) -> None:
+    """Add the tables and columns that an older file lacks. What is there stays as it is; older code still reads it."""
+    metadata.create_all(connection)
+    there = inspect(connection)
+    for table in TABLES.values():
+        known = {column["name"] for column in there.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in known:
+                kind = column.type.compile(connection.dialect)
+                connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN "{column.name}" {kind}')

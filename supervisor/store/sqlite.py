@@ -24,7 +24,7 @@ from supervisor.core.model import RECORDS, AuditEntry, Identity, Record, key_of
 from supervisor.errors import CommitFailed, StateBusy, StateDamaged, StateError, StateNewer
 from supervisor.store import audit
 from supervisor.store.codec import from_row, to_row
-from supervisor.store.schema import META, TABLES, VERSION, metadata
+from supervisor.store.schema import META, TABLES, VERSION, grow, metadata
 
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "glusterfs", "ceph", "lustre"})
 
@@ -117,6 +117,7 @@ class SqliteStore:
                     raise StateNewer(
                         f"{self.path} was written by a newer Sickbay (format {found}, this one reads {VERSION}); upgrade"
                     )
+                grow(connection)
             os.chmod(self.path, 0o600)
         except DBAPIError as error:
             raise _state_error(self.path, error) from error

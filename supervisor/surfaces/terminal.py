@@ -11,21 +11,9 @@ from typing import TextIO
 
 from supervisor.core.model import OutboxMessage
 from supervisor.core.text import clean
+from supervisor.ports import Telling, Told
+from supervisor.surfaces.marks import mark
 
-MARKS = {
-    "incident.opened": "✗",
-    "incident.acting": "▶",
-    "incident.step": "·",
-    "incident.note": "·",
-    "incident.held": "‖",
-    "incident.escalated": "!",
-    "incident.approved": "✓",
-    "incident.rejected": "✗",
-    "incident.resolved": "✓",
-    "incident.closed": "■",
-    "fleet.state": "◆",
-    "sight.lost": "!",
-}
 COLOURS = {"✗": "31", "!": "31", "✓": "32", "■": "32", "▶": "36", "‖": "33", "◆": "1"}
 
 
@@ -37,16 +25,21 @@ class TerminalChat:
         self._stream = stream or sys.stdout
         self._colour = self._stream.isatty() if colour is None else colour
 
-    async def tell(self, message: OutboxMessage) -> None:
-        """Print one line."""
-        self._stream.write(self.line(message) + "\n")
+    async def tell(self, telling: Telling) -> Told:
+        """Print a line for each message."""
+        for message in telling.messages:
+            self._stream.write(self.line(message) + "\n")
         self._stream.flush()
+        return Told(len(telling.messages))
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
 
     def line(self, message: OutboxMessage) -> str:
         """Return the line for one message: time, mark, incident, text."""
-        mark = MARKS.get(message.kind, "·")
+        sign = mark(message.kind)
         number = f"#{message.incident} " if message.incident else ""
-        text = f"{mark} {number}{clean(message.text)}"
-        if self._colour and mark in COLOURS:
-            text = f"\x1b[{COLOURS[mark]}m{text}\x1b[0m"
+        text = f"{sign} {number}{clean(message.text)}"
+        if self._colour and sign in COLOURS:
+            text = f"\x1b[{COLOURS[sign]}m{text}\x1b[0m"
         return f"{message.at.astimezone():%H:%M:%S} {text}"

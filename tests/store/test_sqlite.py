@@ -7,14 +7,18 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from supervisor.core.model import Holder
+from supervisor.core.model import Holder, Incident, IncidentKind, IncidentState, Thread
 from supervisor.errors import CommitFailed, StateBusy, StateDamaged, StateError, StateNewer
 from supervisor.store import SqliteStore
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+INCIDENT = Incident(1, "web", "i-1", IncidentKind.SICK, IncidentState.OPEN, "HTTP 500", NOW, NOW)
 
 HOLD_OPEN = """
 import sys, time
@@ -136,3 +140,22 @@ def test_a_full_disk_refuses_the_commit_and_keeps_the_rest(tmp_path: Path) -> No
     assert not caught.value.ambiguous
     assert not any(isinstance(r, Holder) for r in store.load())
     store.close()
+
+
+def test_a_file_of_an_earlier_version_grows_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    """Tables and columns that came later are added; old rows take the fields' defaults."""
+    store = SqliteStore(tmp_path / "state.db")
+    store.load()
+    store.commit([INCIDENT], [])
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        connection.execute("DROP TABLE thread")
+        connection.execute("ALTER TABLE incident DROP COLUMN held_why")
+        connection.commit()
+
+    again = SqliteStore(tmp_path / "state.db")
+    found = [r for r in again.load() if isinstance(r, Incident)]
+    again.commit([Thread("slack", INCIDENT.id, "C1:2", NOW)], [])
+
+    assert [INCIDENT] == found
+    again.close()

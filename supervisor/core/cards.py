@@ -1,0 +1,179 @@
+"""An incident on a card: what a person on a phone at 3 a.m. must see first, the same in chat, on the page, in a terminal.
+
+Pure values of the present state. A surface only dresses them; it adds no judgement of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from supervisor.core.context import Context
+from supervisor.core.duration import words
+from supervisor.core.model import (
+    Incident,
+    IncidentKind,
+    IncidentState,
+    Instance,
+    Mode,
+    Quarantine,
+    Resolution,
+    Workflow,
+)
+from supervisor.core.text import clean
+
+
+class Tone(StrEnum):
+    """How a card should feel."""
+
+    TROUBLE = "trouble"  # something is wrong, and it is being looked into
+    ACTING = "acting"
+    HELD = "held"  # a guard keeps us from acting
+    HUMAN = "human"  # needs a human
+    RESTORED = "restored"  # service is restored, tidying up goes on
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One incident in short.
+
+    `headline` says what, where, what is being done and how bad it is; a reader needs no second line. `held` are the
+    guards with value and threshold; `ask` is what a person may do now; `facts` are pairs of label and value.
+    """
+
+    incident: int
+    fleet: str
+    tone: Tone
+    headline: str
+    cause: str
+    impact: str
+    held: tuple[str, ...]
+    ask: str
+    facts: tuple[tuple[str, str], ...]
+    opened_at: datetime
+    closed_at: datetime | None
+
+
+WRONG = {IncidentKind.SICK: "is sick", IncidentKind.VANISHED: "has vanished"}
+GERUND = {"replace": "replacing it", "restart": "restarting it", "quarantine": "setting it aside"}
+
+
+def card(ctx: Context, incident: Incident) -> Card:
+    """Return the card of an incident as it stands now."""
+    tone = _tone(ctx, incident)
+    impact = _impact(ctx, incident.fleet)
+    wrong = f" {WRONG[incident.kind]}" if incident.kind in WRONG else f": {incident.cause}"
+    match tone:
+        case Tone.RESTORED | Tone.CLOSED:
+            headline = _end(incident)
+        case _:
+            headline = f"{_where(ctx, incident)}{wrong} — {impact} — {_now(ctx, incident, tone)}"
+    return Card(
+        incident=incident.id,
+        fleet=incident.fleet,
+        tone=tone,
+        headline=clean(headline),
+        cause=clean(incident.cause),
+        impact=impact,
+        held=tuple(clean(why) for why in incident.held_why),
+        ask=_ask(ctx, incident, tone),
+        facts=tuple(_facts(ctx, incident)),
+        opened_at=incident.opened_at,
+        closed_at=incident.closed_at,
+    )
+
+
+def _tone(ctx: Context, incident: Incident) -> Tone:
+    match incident.state:
+        case IncidentState.CLOSED:
+            return Tone.CLOSED
+        case IncidentState.RESOLVED:
+            return Tone.RESTORED
+        case IncidentState.ESCALATED:
+            return Tone.HUMAN
+        case IncidentState.OPEN:
+            if incident.held:
+                return Tone.HELD
+            return Tone.ACTING if _workflows(ctx, incident) else Tone.TROUBLE
+
+
+def _workflows(ctx: Context, incident: Incident) -> list[Workflow]:
+    running = [ctx.world.need(Workflow, number) for number in sorted(ctx.world.running[incident.fleet])]
+    return [w for w in running if w.incident == incident.id]
+
+
+def _where(ctx: Context, incident: Incident) -> str:
+    instance = ctx.world.get(Instance, incident.instance) if incident.instance else None
+    if instance is None:
+        return " ".join(part for part in (incident.fleet, incident.instance) if part)
+    return f"{instance.fleet} {instance.id} (zone {instance.zone})"
+
+
+def _impact(ctx: Context, name: str) -> str:
+    fleet = ctx.fleets.get(name)
+    if fleet is None:
+        return f"{name} is no longer configured"
+    state = f"{fleet.state.upper()}, " if fleet.state else ""
+    return f"{state}{fleet.serving} of {fleet.policy.desired} serve"
+
+
+def _now(ctx: Context, incident: Incident, tone: Tone) -> str:
+    """Say what is being done."""
+    match tone:
+        case Tone.HUMAN:
+            return "needs a human"
+        case Tone.HELD:
+            more = f" (and {len(incident.held_why) - 1} more)" if len(incident.held_why) > 1 else ""
+            return f"nothing is done, {incident.held_why[0] if incident.held_why else 'a guard holds'}{more}"
+        case Tone.ACTING:
+            return _doing(_workflows(ctx, incident))
+        case _:
+            return "deciding"
+
+
+def _doing(found: list[Workflow]) -> str:
+    first = found[0]
+    step = first.step
+    place = (
+        f"{step.name if step else 'finishing'}, step {min(first.position + 1, len(first.plan))} of {len(first.plan)}"
+    )
+    if not first.patient:
+        return f"launching {len(found)} ({place})"
+    return f"{GERUND.get(first.remediation, first.remediation or str(first.kind))} ({place})"
+
+
+def _end(incident: Incident) -> str:
+    who = f"{incident.fleet} {incident.instance}".strip()
+    return {
+        Resolution.NONE: f"{who}: over",
+        Resolution.REPLACED: f"{who} was replaced by {incident.replacement}",
+        Resolution.RESTARTED: f"{who} was restarted and is well",
+        Resolution.SET_ASIDE: f"{who} was set aside",
+        Resolution.FILLED: f"{who} is complete again",
+        Resolution.RECOVERED: f"{who} recovered by itself",
+        Resolution.RELEASED: f"{who} was let go by an operator",
+    }[incident.resolution]
+
+
+def _ask(ctx: Context, incident: Incident, tone: Tone) -> str:
+    fleet = ctx.fleets.get(incident.fleet)
+    if tone is Tone.HELD and "mode" in incident.held and fleet is not None and ctx.mode_of(fleet) is Mode.APPROVE:
+        return f"sickbay approve {incident.id}"
+    if tone is Tone.HUMAN:
+        return f"sickbay incidents {incident.id}"
+    return ""
+
+
+def _facts(ctx: Context, incident: Incident) -> list[tuple[str, str]]:
+    found = [("Detected in", words((incident.opened_at - incident.suspected_at).total_seconds()))]
+    if incident.resolved_at is not None:
+        found.append(("Recovered in", words((incident.resolved_at - incident.suspected_at).total_seconds())))
+    if incident.replacement:
+        found.append(("Replaced by", incident.replacement))
+    kept = ctx.world.get(Quarantine, incident.instance) if incident.instance else None
+    if kept is not None and kept.incident == incident.id:
+        until = f"until {kept.expires_at:%Y-%m-%d %H:%M} UTC" if kept.ended_at is None else kept.ended_by or "ended"
+        found.append(("Kept", f"{kept.instance}, {until}"))
+    return found
