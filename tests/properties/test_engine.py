@@ -139,7 +139,7 @@ def judged(service: Service, world: World) -> None:
 
 
 @given(MOVES, st.integers(1, 7), st.lists(st.integers(0, 5), max_size=12), st.none() | st.integers(0, 60))
-@settings(max_examples=30, phases=UNSHRUNK)
+@settings(max_examples=20, phases=UNSHRUNK)
 def test_the_invariants_hold_whatever_happens(
     moves: list[Move], desired: int, refusals: list[int], kill_at: int | None
 ) -> None:
@@ -148,7 +148,7 @@ def test_the_invariants_hold_whatever_happens(
 
 
 @given(MOVES)
-@settings(max_examples=12, phases=UNSHRUNK)
+@settings(max_examples=8, phases=UNSHRUNK)
 def test_in_observe_mode_nothing_is_ever_changed(moves: list[Move]) -> None:
     """The shipped mode may be trusted blindly."""
     there = stages.stage()
