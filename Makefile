@@ -27,7 +27,7 @@ $(STAMP): requirements.lock pyproject.toml tools/debian-packages
 	@touch $(STAMP)
 
 demo: $(STAMP)
-	@$(BIN)/sickbay demo --once
+	@$(BIN)/sickbay demo --once --stay
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q

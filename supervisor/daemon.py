@@ -17,7 +17,9 @@ from typing import Any, cast
 
 import structlog
 
+from supervisor import __version__
 from supervisor.config import Config, SlackTable, load, peek_plugin_paths
+from supervisor.core.documents import FiguresDoc
 from supervisor.core.model import Identity, Seconds
 from supervisor.errors import ConfigError, ProviderError, SickbayError
 from supervisor.plugins import Catalogue, discover, refuse_foreign_supervisor
@@ -27,8 +29,8 @@ from supervisor.runtime.clock import SystemClock
 from supervisor.runtime.notify import notify, watchdog_interval
 from supervisor.runtime.service import Service
 from supervisor.store import SqliteStore, Writer
-from supervisor.surfaces.api import Api
 from supervisor.surfaces.terminal import TerminalChat
+from supervisor.surfaces.web import Server
 
 log = structlog.get_logger()
 
@@ -100,8 +102,16 @@ class Daemon:
                 clock=SystemClock(),
                 kill_switch=self.config.state.parent / "pause",
             )
-            api = Api(service.engine.ctx, service.loop.stable, service.ask, self._figures)
-            await self._listen(api)
+            server = Server(
+                service.engine.ctx,
+                service.loop.stable,
+                service.ask,
+                self._figures,
+                ready=self._unready,
+                url=self.config.url,
+            )
+            service.listeners.append(server.events.publish)
+            await self._listen(server)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self.hosts.run(), name="check hosts")
@@ -116,7 +126,7 @@ class Daemon:
             finally:
                 notify("STOPPING=1")
                 await service.close()
-                await api.close()
+                await server.close()
         finally:
             for cloud in self.clouds.values():
                 await cloud.close()
@@ -124,9 +134,9 @@ class Daemon:
                 await chat.close()
             await self._writer.close()
 
-    async def _listen(self, api: Api) -> None:
+    async def _listen(self, server: Server) -> None:
         try:
-            await api.listen(self.config.socket, self.config.listen)
+            await server.listen(self.config.socket, self.config.listen)
         except OSError as error:
             where = f"{self.config.socket} or {self.config.listen}"
             raise SickbayError(f"can't listen on {where}: {error.strerror}; change `listen` or `socket`") from error
@@ -217,17 +227,33 @@ class Daemon:
                 notify("WATCHDOG=1")
             turns = service.loop.turns
 
-    def _figures(self) -> dict[str, Any]:  # Any: JSON
-        service = self.service
+    def _unready(self) -> str:
+        """Say why nothing can be watched or done, '' when it can."""
+        if self.service.loop.refused:
+            return "the state file refuses commits"
+        return "" if self.hosts.prober.stats.alive else "the prober is being restarted"
+
+    def _figures(self) -> FiguresDoc:
+        service, prober = self.service, self.hosts.prober.stats
         return {
+            "version": __version__,
             "config": str(self.config.path),
             "warnings": list(self.config.warnings),
             "store": {"commits": service.loop.commits, "refuses": service.loop.refused},
             "steps_under_way": service.executor.busy,
+            "surfaces": [
+                {"name": name, "waiting": len(service.outbox.waiting(name)), "trouble": trouble}
+                for name, trouble in service.outbox.troubles().items()
+            ],
             "prober": {
-                "alive": self.hosts.prober.stats.alive,
-                "restarts": self.hosts.prober.stats.restarts,
-                **self.hosts.prober.stats.last,
+                "alive": prober.alive,
+                "restarts": prober.restarts,
+                "started": prober.last.get("started", 0),
+                "missed": prober.last.get("missed", 0),
+                "in_flight": prober.last.get("in_flight", 0),
+                "lag_p50": prober.last.get("lag_p50", 0.0),
+                "lag_p99": prober.last.get("lag_p99", 0.0),
+                "lag_max": prober.last.get("lag_max", 0.0),
             },
         }
 

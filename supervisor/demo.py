@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -20,14 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from rich.console import Console
 
 from supervisor.core import views
+from supervisor.core.documents import StoryDoc
 from supervisor.core.model import SERVING, FleetState, Incident, IncidentState, Instance, Quarantine
 from supervisor.daemon import Daemon, read_config
 from supervisor.errors import SickbayError
 from supervisor.providers.local import LocalCloud, faults
+from supervisor.surfaces.terminal import framed
 
 FLEET = "web"
+PAGE = 8750
 START_LIMIT = 60.0
 HEAL_LIMIT = 60.0
 
@@ -35,7 +40,7 @@ CONFIG = """
 [supervisor]
 mode = "auto"
 state = "sqlite:///{state}/state.db"
-listen = ""
+listen = "127.0.0.1:{page}"
 inventory = "500ms"
 
 [fleet.web]
@@ -123,7 +128,7 @@ class Outcome:
 
     healed: bool
     reason: str
-    incident: dict[str, Any]  # Any: JSON
+    incident: StoryDoc | None
 
 
 class Demo:
@@ -133,28 +138,40 @@ class Demo:
         """Write the configuration."""
         self._json = as_json
         self._folder = folder
-        self._port = _free_port()
+        self._port, self._page = _free_port(), _free_port(PAGE)
         path = folder / "config.toml"
         terminal = "" if as_json else "[chat.terminal]"
-        path.write_text(CONFIG.format(state=folder, port=self._port, terminal=terminal), encoding="utf-8")
+        path.write_text(
+            CONFIG.format(state=folder, port=self._port, page=self._page, terminal=terminal), encoding="utf-8"
+        )
         self.daemon = Daemon(*read_config(path))
         self.visitor = Visitor(f"http://127.0.0.1:{self._port}/")
+
+    @property
+    def page(self) -> str:
+        """Where the page is."""
+        return f"http://127.0.0.1:{self._page}/"
 
     def say(self, text: str = "") -> None:
         """Print a line for people."""
         if not self._json:
             print(text, flush=True)  # this is a program for a terminal
 
-    async def once(self, fault: Fault) -> Outcome:
-        """Start, break one machine, wait until the fleet is healed."""
+    async def once(self, fault: Fault, *, stay: bool) -> Outcome:
+        """Start, break one machine, wait until the fleet is healed; then stay until interrupted, if asked to."""
         async with self._running():
-            victim = await self._break(fault)
-            return await self._healed(victim)
+            outcome = await self._healed(await self._break(fault))
+            if stay:
+                self.say(f"\nThe fleet stays up. Look at {self.page}")
+                self.say(f"In another terminal: sickbay status --config {self._folder / 'config.toml'}")
+                self.say("Ctrl-C ends the demo.")
+                await _interrupted()
+            return outcome
 
     async def forever(self, fault: Fault, every: float) -> None:
         """Break one machine after another, until interrupted."""
         async with self._running():
-            self.say(f"in another terminal: sickbay status --config {self._folder / 'config.toml'}")
+            self.say(f"In another terminal: sickbay status --config {self._folder / 'config.toml'}")
             while True:
                 victim = await self._break(fault)
                 await self._healed(victim)
@@ -164,7 +181,8 @@ class Demo:
     @contextlib.asynccontextmanager
     async def _running(self) -> Any:  # Any: an async context manager
         self.say("Sickbay demo: six real web servers in two zones, one golden image, one front door.")
-        self.say(f"Everything runs under {self._folder}, and is removed at the end.\n")
+        self.say(f"Everything runs under {self._folder}, and is removed at the end.")
+        self.say(f"The page: {self.page}\n")
         daemon = asyncio.create_task(self.daemon.run(), name="daemon")
         visiting = asyncio.create_task(self.visitor.run(), name="visitor")
         try:
@@ -222,47 +240,53 @@ class Demo:
         world = self.daemon.service.engine.ctx.world
         return any(i.instance == victim and i.state is IncidentState.CLOSED for i in world.all(Incident))
 
-    def _incident(self, victim: str) -> dict[str, Any]:  # Any: JSON
+    def _incident(self, victim: str) -> StoryDoc | None:
         context = self.daemon.service.engine.ctx
         found = [i for i in context.world.all(Incident) if i.instance == victim]
-        return views.incident_view(context, found[-1]) if found else {}
+        return views.story_view(context, found[-1]) if found else None
 
     def _verdict(self, victim: str) -> Outcome:
         """The right machine was set aside, and no other one."""
         world = self.daemon.service.engine.ctx.world
         kept = sorted(q.instance for q in world.all(Quarantine) if q.ended_at is None)
         incident = self._incident(victim)
-        if kept != [victim]:
+        if incident is None or kept != [victim]:
             return Outcome(False, f"set aside: {', '.join(kept) or 'nobody'}; expected {victim} alone", incident)
         return Outcome(True, f"{victim} was replaced by {incident['replacement']}; nobody else was touched", incident)
 
     def _report(self, outcome: Outcome) -> None:
-        incident = outcome.incident
+        """Print the incident as it looks in chat."""
+        if self._json or outcome.incident is None:
+            return
         asked = self.visitor.answered + self.visitor.failed
         failures = ", ".join(f"{n}x {kind}" for kind, n in sorted(self.visitor.kinds.items())) or "none failed"
-        context = self.daemon.service.engine.ctx
-        self.say("\n" + "-" * 78)
-        self.say(f"incident {incident['id']}: {incident['cause']}")
-        self.say(f"  detected in   {incident['seconds_to_detect']:.1f}s")
-        self.say(f"  recovered in  {incident['seconds_to_recover']:.1f}s")
-        for kept in views.quarantines_view(context):
-            self.say(
-                f"  kept          {kept['instance']}, until {kept['expires_at'][:16].replace('T', ' ')} UTC, with log and last results:"
-            )
-            for line in kept["results"][-3:]:
-                self.say(f"                {line}")
-        self.say(f"  visitors      {self.visitor.answered} of {asked} requests answered ({failures})")
-        self.say(f"  verdict       {'healed' if outcome.healed else 'NOT healed'}: {outcome.reason}")
-        self.say("-" * 78)
+        results = [q["results"] for q in views.quarantines_view(self.daemon.service.engine.ctx)]
+        more = [("Its last results", line) for line in (results[-1][-2:] if results else [])]
+        more.append(("Visitors", f"{self.visitor.answered} of {asked} requests answered ({failures})"))
+        more.append(("Verdict", outcome.reason))
+        self.say()
+        Console(highlight=False).print(framed(outcome.incident, more))
 
 
-def _free_port() -> int:
+async def _interrupted() -> None:
+    """Wait for Ctrl-C, and then end as if nothing had happened."""
+    done = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, done.set)
+    await done.wait()
+
+
+def _free_port(wanted: int = 0) -> int:
+    """Return a free port of loopback: the wanted one if it is free."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return _free_port()
         return int(probe.getsockname()[1])
 
 
-def demo(fault: Fault, *, once: bool, every: float, as_json: bool) -> int:
+def demo(fault: Fault, *, once: bool, stay: bool, every: float, as_json: bool) -> int:
     """Run the demo; return the exit code: 0 when it was healed rightly, else 1."""
     folder = Path(tempfile.mkdtemp(prefix="sickbay-demo-"))
     try:
@@ -272,9 +296,9 @@ def demo(fault: Fault, *, once: bool, every: float, as_json: bool) -> int:
                 asyncio.run(run.forever(fault, every))
             return 0
         try:
-            outcome = asyncio.run(run.once(fault))
+            outcome = asyncio.run(run.once(fault, stay=stay))
         except TimeoutError as error:
-            outcome = Outcome(False, str(error), {})
+            outcome = Outcome(False, str(error), None)
         if as_json:
             document = {"healed": outcome.healed, "reason": outcome.reason, "incident": outcome.incident}
             sys.stdout.write(json.dumps(document, indent=2) + "\n")

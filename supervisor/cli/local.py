@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Annotated
 
 import typer
@@ -59,13 +60,18 @@ def validate(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False)
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Break one machine, heal it, and exit.")] = False,
     fault: Annotated[Fault, typer.Option(help="What breaks.")] = Fault.CRASH,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="With --once, on a terminal: keep fleet and page until Ctrl-C.")
+    ] = False,
     every: Annotated[str, typer.Option(help="Without --once: the pause between faults.")] = "30s",
     as_json: JsonOption = False,
 ) -> None:
     """See the main job on six real web servers, with nothing else installed."""
     configure_logs(quiet=True)
     with sentences():
-        code = run_demo(fault, once=once, every=seconds(every) or 30.0, as_json=as_json)
+        code = run_demo(
+            fault, once=once, stay=stay and sys.stdout.isatty(), every=seconds(every) or 30.0, as_json=as_json
+        )
     raise typer.Exit(code)
 
 

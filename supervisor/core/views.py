@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from typing import Any
+from itertools import islice
 
+from supervisor.core.cards import card
 from supervisor.core.context import Context
+from supervisor.core.documents import (
+    CardDoc,
+    CheckDoc,
+    DecisionDoc,
+    ExplainDoc,
+    FleetDoc,
+    HolderDoc,
+    IncidentDoc,
+    InstanceDoc,
+    OverviewDoc,
+    QuarantineDoc,
+    ReadingDoc,
+    StepDoc,
+    StoryDoc,
+    WorkflowDoc,
+)
+from supervisor.core.evidence import Evidence
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, Reading, holding, read
 from supervisor.core.model import (
@@ -19,20 +37,19 @@ from supervisor.core.model import (
     Instance,
     Lifecycle,
     Quarantine,
+    Resolution,
     Step,
     Workflow,
 )
 from supervisor.core.policy import Fill, Hold, Nothing, Remediate, Return, Withdraw, decide_instance
 from supervisor.core.requests import Refused, Throttled, Unclear
 
-View = dict[str, Any]  # Any: the JSON documents of surfaces.md, described in docs/reference/api.md
-
 
 def _time(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="milliseconds")
 
 
-def overview(ctx: Context) -> View:
+def overview(ctx: Context) -> OverviewDoc:
     """Return the whole state in short: supervisor and fleets."""
     return {
         "mode": str(ctx.settings.mode),
@@ -44,7 +61,7 @@ def overview(ctx: Context) -> View:
     }
 
 
-def _holder(holder: Holder) -> View:
+def _holder(holder: Holder) -> HolderDoc:
     return {
         "name": holder.name,
         "reason": holder.reason,
@@ -59,14 +76,12 @@ def _unmanaged(ctx: Context) -> list[str]:
     return sorted(name for name, members in ctx.world.members.items() if members and name not in ctx.fleets)
 
 
-def fleet_view(ctx: Context, fleet: Fleet, *, instances: bool = True) -> View:
-    """Return one fleet, with its instances unless told otherwise."""
+def fleet_view(ctx: Context, fleet: Fleet) -> FleetDoc:
+    """Return one fleet, with its instances."""
     name = fleet.policy.name
-    members = sorted(ctx.world.members[name])
-    counts = Counter(str(ctx.world.need(Instance, m).lifecycle) for m in members)
-    images = [i for i in ctx.world.all(Image) if i.fleet == name]
-    good = next((i for i in images if i.last_known_good), None)
-    view: View = {
+    members = [ctx.world.need(Instance, m) for m in sorted(ctx.world.members[name])]
+    good = _good_image(ctx, name)
+    return {
         "name": name,
         "environment": fleet.policy.environment,
         "state": str(fleet.state) if fleet.state else "unknown",
@@ -75,11 +90,12 @@ def fleet_view(ctx: Context, fleet: Fleet, *, instances: bool = True) -> View:
         "serving": fleet.serving,
         "suspect": sorted(fleet.suspects),
         "sick": sorted(fleet.sick),
-        "lifecycles": dict(sorted(counts.items())),
+        "lifecycles": dict(sorted(Counter(str(m.lifecycle) for m in members).items())),
         "image": None if good is None else {"id": good.id, "version": good.version},
         "configured_image": {"id": fleet.policy.image, "version": fleet.policy.version},
         "quarantined": len(ctx.world.kept[name]),
         "open_incidents": sorted(ctx.world.open_of[name]),
+        "last_healed_at": _time(_last_healed(ctx, name)),
         "inventory": {
             "age_seconds": None if fleet.inventory_at is None else round(ctx.now.boot - fleet.inventory_at, 3),
             "error": fleet.inventory_error,
@@ -88,14 +104,23 @@ def fleet_view(ctx: Context, fleet: Fleet, *, instances: bool = True) -> View:
             "clean_rounds": fleet.clean_rounds(ctx.now.boot),
             "needed": ctx.settings.judgement.amnesty_rounds,
         },
+        "instances": [instance_view(ctx, fleet, m, good) for m in members],
     }
-    if instances:
-        view["instances"] = [instance_view(ctx, fleet, ctx.world.need(Instance, m)) for m in members]
-    return view
 
 
-def instance_view(ctx: Context, fleet: Fleet | None, instance: Instance) -> View:
-    """Return one instance in short."""
+def _good_image(ctx: Context, fleet: str) -> Image | None:
+    return next((i for i in ctx.world.all(Image) if i.fleet == fleet and i.last_known_good), None)
+
+
+def _last_healed(ctx: Context, fleet: str) -> datetime | None:
+    """Return when healing was last proved: a machine was replaced, restarted or filled in."""
+    healed = (Resolution.REPLACED, Resolution.RESTARTED, Resolution.FILLED)
+    ours = (i for i in ctx.world.values(Incident) if i.fleet == fleet and i.resolution in healed)
+    return max((i.resolved_at for i in ours if i.resolved_at is not None), default=None)
+
+
+def instance_view(ctx: Context, fleet: Fleet | None, instance: Instance, good: Image | None) -> InstanceDoc:
+    """Return one instance in short. `good` is the fleet's last known good image."""
     chart = fleet.charts.get(instance.id) if fleet else None
     machine = chart.machine if chart else None
     health, reason = _health(instance, chart.finding.health if chart else None, chart.finding.reason if chart else "")
@@ -111,6 +136,7 @@ def instance_view(ctx: Context, fleet: Fleet | None, instance: Instance) -> View
         "address": instance.address,
         "image": instance.image,
         "version": instance.version,
+        "image_status": "unknown" if good is None else "current" if instance.image == good.id else "outdated",
         "registered": machine.registered if machine else None,
         "load_balancer": str(machine.target) if machine else "unknown",
         "machine": str(machine.state) if machine else "unknown",
@@ -119,6 +145,7 @@ def instance_view(ctx: Context, fleet: Fleet | None, instance: Instance) -> View
         "held_until": _time(instance.held_until),
         "hold_reason": instance.hold_reason,
         "doing": _doing(running),
+        "incident": ctx.world.open_incidents.get((instance.fleet, instance.id)),
     }
 
 
@@ -136,9 +163,10 @@ def _doing(workflow: Workflow | None) -> str:
     return f"{what}: {step.name if step else 'finishing'} ({workflow.position + 1} of {len(workflow.plan)})"
 
 
-def incident_view(ctx: Context, incident: Incident, *, story: bool = True) -> View:
-    """Return one incident; with its story and its workflows unless told otherwise."""
-    view: View = {
+def incident_view(ctx: Context, incident: Incident) -> IncidentDoc:
+    """Return one incident without its story."""
+    recovered = incident.resolved_at
+    return {
         "id": incident.id,
         "fleet": incident.fleet,
         "instance": incident.instance,
@@ -147,7 +175,7 @@ def incident_view(ctx: Context, incident: Incident, *, story: bool = True) -> Vi
         "cause": incident.cause,
         "suspected_at": _time(incident.suspected_at),
         "opened_at": _time(incident.opened_at),
-        "resolved_at": _time(incident.resolved_at),
+        "resolved_at": _time(recovered),
         "closed_at": _time(incident.closed_at),
         "resolution": str(incident.resolution),
         "replacement": incident.replacement,
@@ -161,18 +189,34 @@ def incident_view(ctx: Context, incident: Incident, *, story: bool = True) -> Vi
             "expires_at": _time(incident.approval.expires_at),
         },
         "seconds_to_detect": (incident.opened_at - incident.suspected_at).total_seconds(),
-        "seconds_to_recover": None
-        if incident.resolved_at is None
-        else (incident.resolved_at - incident.suspected_at).total_seconds(),
+        "seconds_to_recover": None if recovered is None else (recovered - incident.suspected_at).total_seconds(),
+        "card": _card(ctx, incident),
     }
-    if story:
-        view["story"] = [{"at": _time(n.at), "text": n.text} for n in incident.notes]
-        view["workflows"] = [_workflow_view(ctx, w) for w in ctx.world.all(Workflow) if w.incident == incident.id]
-    return view
 
 
-def _workflow_view(ctx: Context, workflow: Workflow) -> View:
-    steps: list[View] = []
+def _card(ctx: Context, incident: Incident) -> CardDoc:
+    shown = card(ctx, incident)
+    return {
+        "tone": str(shown.tone),
+        "headline": shown.headline,
+        "impact": shown.impact,
+        "held": list(shown.held),
+        "ask": shown.ask,
+        "facts": [{"label": label, "value": value} for label, value in shown.facts],
+    }
+
+
+def story_view(ctx: Context, incident: Incident) -> StoryDoc:
+    """Return one incident with its story and its workflows."""
+    return {
+        **incident_view(ctx, incident),
+        "story": [{"at": _time(n.at), "text": n.text} for n in incident.notes],
+        "workflows": [_workflow_view(ctx, w) for w in ctx.world.all(Workflow) if w.incident == incident.id],
+    }
+
+
+def _workflow_view(ctx: Context, workflow: Workflow) -> WorkflowDoc:
+    steps: list[StepDoc] = []
     for planned in workflow.plan:
         for attempt in range(1, workflow.attempt + 1):
             row = ctx.world.get(Step, workflow.id, planned.name, attempt)
@@ -194,7 +238,7 @@ def _workflow_view(ctx: Context, workflow: Workflow) -> View:
     }
 
 
-def _step_view(row: Step) -> View:
+def _step_view(row: Step) -> StepDoc:
     why = row.outcome.reason if isinstance(row.outcome, Refused | Throttled | Unclear) else ""
     return {
         "name": row.name,
@@ -207,13 +251,13 @@ def _step_view(row: Step) -> View:
     }
 
 
-def incidents_view(ctx: Context, *, closed: bool, limit: int) -> list[View]:
+def incidents_view(ctx: Context, *, closed: bool, limit: int) -> list[IncidentDoc]:
     """Return incidents, newest first."""
     found = [i for i in ctx.world.all(Incident) if closed or i.state is not IncidentState.CLOSED]
-    return [incident_view(ctx, i, story=False) for i in reversed(found)][:limit]
+    return [incident_view(ctx, i) for i in islice(reversed(found), limit)]
 
 
-def quarantine_view(ctx: Context, kept: Quarantine) -> View:
+def quarantine_view(ctx: Context, kept: Quarantine) -> QuarantineDoc:
     """Return one quarantined machine with its last results."""
     instance = ctx.world.get(Instance, kept.instance)
     return {
@@ -235,54 +279,55 @@ def quarantine_view(ctx: Context, kept: Quarantine) -> View:
     }
 
 
-def quarantines_view(ctx: Context, *, ended: bool = False) -> list[View]:
+def quarantines_view(ctx: Context, *, ended: bool = False) -> list[QuarantineDoc]:
     """Return the quarantined machines, oldest first."""
     found = [q for q in ctx.world.all(Quarantine) if ended or q.ended_at is None]
     return [quarantine_view(ctx, q) for q in sorted(found, key=lambda q: (q.isolated_at, q.instance))]
 
 
-def explain(ctx: Context, instance: Instance) -> View:
+def explain(ctx: Context, instance: Instance) -> ExplainDoc:
     """Return why an instance is judged as it is, and every guard with its value and threshold."""
     fleet = ctx.fleets.get(instance.fleet)
-    view: View = {"instance": instance_view(ctx, fleet, instance)}
+    incident = ctx.world.incident_of(instance.fleet, instance.id)
+    running = ctx.world.workflow_of(instance.id)
+    view: ExplainDoc = {
+        "instance": instance_view(ctx, fleet, instance, _good_image(ctx, instance.fleet)),
+        "decision": {"what": "nothing", "why": f"fleet {instance.fleet} is not configured: it is left alone"},
+        "checks": [],
+        "incident": incident_view(ctx, incident) if incident else None,
+        "workflow": _workflow_view(ctx, running) if running else None,
+        "guards": {},
+    }
     if fleet is None:
-        view["decision"] = {"what": "nothing", "why": f"fleet {instance.fleet} is not configured: it is left alone"}
         return view
     chart = fleet.charts.get(instance.id)
-    incident = ctx.world.incident_of(instance.fleet, instance.id)
+    if chart is not None:
+        view["checks"] = [_check_view(ctx, chart.checks[name]) for name in sorted(chart.checks)]
     facts = ctx.facts(fleet, instance=instance, incident=incident)
-    running = ctx.world.workflow_of(instance.id)
-    view["checks"] = (
-        [
-            {
-                "name": e.check.name,
-                "role": str(e.role),
-                "status": str(e.status) if e.status else "none yet",
-                "text": e.text,
-                "age_seconds": None if e.last is None else round(ctx.now.boot - e.last, 3),
-                "stale": e.is_stale(ctx.now.boot),
-                "passes_in_a_row": e.passes,
-                "failures_in_a_row": e.fails,
-                "suspicion": round(e.score, 2),
-                "condemns_at": round(e.weights.condemns_at, 2),
-                "failing_for_seconds": None if e.failing_since is None else round(ctx.now.boot - e.failing_since, 3),
-            }
-            for e in (chart.checks[name] for name in sorted(chart.checks))
-        ]
-        if chart
-        else []
-    )
-    view["incident"] = incident_view(ctx, incident, story=False) if incident else None
-    view["workflow"] = _workflow_view(ctx, running) if running else None
-    view["guards"] = {
-        str(act): [_reading(r) for r in read(act, facts)]
-        for act in (Act.REMEDIATE, Act.WITHDRAW, Act.LAUNCH, Act.ISOLATE)
-    }
+    for act in (Act.REMEDIATE, Act.WITHDRAW, Act.LAUNCH, Act.ISOLATE):
+        view["guards"][str(act)] = [_reading(r) for r in read(act, facts)]
     view["decision"] = _decision(ctx, fleet, instance, running)
     return view
 
 
-def _reading(reading: Reading) -> View:
+def _check_view(ctx: Context, e: Evidence) -> CheckDoc:
+    now = ctx.now.boot
+    return {
+        "name": e.check.name,
+        "role": str(e.role),
+        "status": str(e.status) if e.status else "none yet",
+        "text": e.text,
+        "age_seconds": None if e.last is None else round(now - e.last, 3),
+        "stale": e.is_stale(now),
+        "passes_in_a_row": e.passes,
+        "failures_in_a_row": e.fails,
+        "suspicion": round(e.score, 2),
+        "condemns_at": round(e.weights.condemns_at, 2),
+        "failing_for_seconds": None if e.failing_since is None else round(now - e.failing_since, 3),
+    }
+
+
+def _reading(reading: Reading) -> ReadingDoc:
     return {
         "guard": reading.guard,
         "holds": reading.holds,
@@ -291,7 +336,7 @@ def _reading(reading: Reading) -> View:
     }
 
 
-def _decision(ctx: Context, fleet: Fleet, instance: Instance, running: Workflow | None) -> View:
+def _decision(ctx: Context, fleet: Fleet, instance: Instance, running: Workflow | None) -> DecisionDoc:
     chart = fleet.charts.get(instance.id)
     if running is not None:
         step = running.step

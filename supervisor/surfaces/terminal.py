@@ -7,12 +7,21 @@ hide a line.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
+from rich.console import Group
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from supervisor.core.cards import Tone
+from supervisor.core.documents import StoryDoc
 from supervisor.core.model import OutboxMessage
 from supervisor.core.text import clean
 from supervisor.ports import Telling, Told
-from supervisor.surfaces.marks import mark
+from supervisor.surfaces.marks import TONES, mark
 
 COLOURS = {"✗": "31", "!": "31", "✓": "32", "■": "32", "▶": "36", "‖": "33", "◆": "1"}
 
@@ -43,3 +52,29 @@ class TerminalChat:
         if self._colour and sign in COLOURS:
             text = f"\x1b[{COLOURS[sign]}m{text}\x1b[0m"
         return f"{message.at.astimezone():%H:%M:%S} {text}"
+
+
+def framed(incident: StoryDoc, more: Sequence[tuple[str, str]] = ()) -> Panel:
+    """Return an incident as it looks in chat: its message in a frame, its thread below. `more` are further figures."""
+    card = incident["card"]
+    facts = Table.grid(padding=(0, 3))
+    figures = [(fact["label"], fact["value"]) for fact in card["facts"]] + list(more)
+    for label, value in figures:
+        facts.add_row(Text(label, "dim"), Text(clean(value)))
+    thread = Table.grid(padding=(0, 2))
+    for note in incident["story"]:
+        thread.add_row(Text((note["at"] or "")[11:19], "dim"), Text(clean(note["text"])))
+    held = [Text(f"  • {clean(why)}") for why in card["held"]]
+    return Panel(
+        Group(
+            Text(clean(incident["cause"])),
+            *([Text("not done, because of"), *held] if held else []),
+            Text(),
+            facts,
+            Rule(style="dim"),
+            thread,
+        ),
+        title=Text(f"{TONES[Tone(card['tone'])]} #{incident['id']} {card['headline']}", "bold"),
+        title_align="left",
+        padding=(1, 2),
+    )

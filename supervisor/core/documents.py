@@ -1,0 +1,320 @@
+"""The shapes of what the API answers. Stable: other programs read them. Times are ISO 8601 with their zone, or null.
+
+`views.py` fills them, under the type checker's eyes; the OpenAPI document is made from them. So it is true.
+"""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+
+class HolderDoc(TypedDict):
+    """Who pauses all acting, why and until when (null: until resumed)."""
+
+    name: str
+    reason: str
+    actor: str
+    since: str | None
+    until: str | None
+
+
+class ImageDoc(TypedDict):
+    """A golden image: its immutable id and its human version."""
+
+    id: str
+    version: str
+
+
+class InventoryDoc(TypedDict):
+    """The cloud's list of machines: how old it is, and why it is not newer."""
+
+    age_seconds: float | None
+    error: str
+
+
+class AmnestyDoc(TypedDict):
+    """Clean rounds of results seen, and needed, before anything may be removed."""
+
+    clean_rounds: int
+    needed: int
+
+
+class InstanceDoc(TypedDict):
+    """One instance in short. `doing` is what is being done with it, '' for nothing."""
+
+    id: str
+    fleet: str
+    lifecycle: str
+    health: str
+    reason: str
+    zone: str
+    slot: int | None
+    address: str
+    image: str
+    version: str
+    image_status: str
+    registered: bool | None
+    load_balancer: str
+    machine: str
+    created_at: str | None
+    since: str | None
+    held_until: str | None
+    hold_reason: str
+    doing: str
+    incident: int | None
+
+
+class FleetDoc(TypedDict):
+    """One fleet, with its instances."""
+
+    name: str
+    environment: str
+    state: str
+    mode: str
+    desired: int
+    serving: int
+    suspect: list[str]
+    sick: list[str]
+    lifecycles: dict[str, int]
+    image: ImageDoc | None
+    configured_image: ImageDoc
+    quarantined: int
+    open_incidents: list[int]
+    last_healed_at: str | None
+    inventory: InventoryDoc
+    amnesty: AmnestyDoc
+    instances: list[InstanceDoc]
+
+
+class OverviewDoc(TypedDict):
+    """The engine's state: who holds it, and every fleet."""
+
+    mode: str
+    paused: list[HolderDoc]
+    blind: str
+    started_at: str | None
+    fleets: list[FleetDoc]
+    unmanaged: list[str]
+
+
+class StoreDoc(TypedDict):
+    """The state file: commits since the start, and why it refuses them ('' while it does not)."""
+
+    commits: int
+    refuses: str
+
+
+class ProberDoc(TypedDict):
+    """The process that runs the built-in checks: starts, missed starts, and start lag in seconds."""
+
+    alive: bool
+    restarts: int
+    started: int
+    missed: int
+    in_flight: int
+    lag_p50: float
+    lag_p99: float
+    lag_max: float
+
+
+class SurfaceDoc(TypedDict):
+    """A surface that is told things: how many messages wait for it, and why."""
+
+    name: str
+    waiting: int
+    trouble: str
+
+
+class FiguresDoc(TypedDict):
+    """What the shell around the engine knows of itself."""
+
+    version: str
+    config: str
+    warnings: list[str]
+    store: StoreDoc
+    steps_under_way: int
+    prober: ProberDoc
+    surfaces: list[SurfaceDoc]
+
+
+class StatusDoc(OverviewDoc, FiguresDoc):
+    """The whole state in short."""
+
+
+class ApprovalDoc(TypedDict):
+    """A person's word on an incident."""
+
+    actor: str
+    granted: bool
+    expires_at: str | None
+
+
+class FactDoc(TypedDict):
+    """A figure of a card."""
+
+    label: str
+    value: str
+
+
+class CardDoc(TypedDict):
+    """What a person must see first: the same words as in chat. `ask` is a command that a person may give now."""
+
+    tone: str
+    headline: str
+    impact: str
+    held: list[str]
+    ask: str
+    facts: list[FactDoc]
+
+
+class IncidentDoc(TypedDict):
+    """One incident without its story."""
+
+    id: int
+    fleet: str
+    instance: str
+    kind: str
+    state: str
+    cause: str
+    suspected_at: str | None
+    opened_at: str | None
+    resolved_at: str | None
+    closed_at: str | None
+    resolution: str
+    replacement: str
+    held_by: list[str]
+    version: int
+    approval: ApprovalDoc | None
+    seconds_to_detect: float
+    seconds_to_recover: float | None
+    card: CardDoc
+
+
+class NoteDoc(TypedDict):
+    """One line of a story."""
+
+    at: str | None
+    text: str
+
+
+class StepDoc(TypedDict):
+    """One try of one step: when it was intended and done, and why it failed."""
+
+    name: str
+    attempt: int
+    status: str
+    intent_at: str | None
+    done_at: str | None
+    tries: int
+    reason: str
+
+
+class WorkflowDoc(TypedDict):
+    """A frozen plan and how far it came."""
+
+    id: int
+    kind: str
+    remediation: str
+    state: str
+    patient: str
+    candidate: str
+    slot: int | None
+    plan: list[str]
+    position: int
+    attempt: int
+    steps: list[StepDoc]
+    outcome: str
+
+
+class StoryDoc(IncidentDoc):
+    """One incident with its story and its workflows."""
+
+    story: list[NoteDoc]
+    workflows: list[WorkflowDoc]
+
+
+class QuarantineDoc(TypedDict):
+    """A machine that was set aside and is kept, with its last results."""
+
+    instance: str
+    fleet: str
+    incident: int
+    cause: str
+    lifecycle: str
+    zone: str
+    isolated_at: str | None
+    stops_at: str | None
+    expires_at: str | None
+    stopped: bool
+    held_until: str | None
+    ended_at: str | None
+    ended_by: str
+    results: list[str]
+    capture: str
+
+
+class CheckDoc(TypedDict):
+    """What one check has shown of an instance. It condemns when `suspicion` reaches `condemns_at`, and long enough."""
+
+    name: str
+    role: str
+    status: str
+    text: str
+    age_seconds: float | None
+    stale: bool
+    passes_in_a_row: int
+    failures_in_a_row: int
+    suspicion: float
+    condemns_at: float
+    failing_for_seconds: float | None
+
+
+class ReadingDoc(TypedDict):
+    """One guard's answer, with the value that it saw and the threshold that it keeps."""
+
+    guard: str
+    holds: bool
+    value: str
+    threshold: str
+
+
+class DecisionDoc(TypedDict):
+    """What is decided about an instance, and why."""
+
+    what: str
+    why: str
+
+
+class ExplainDoc(TypedDict):
+    """Why an instance is judged as it is. `guards` are by act: remediate, withdraw, launch, isolate."""
+
+    instance: InstanceDoc
+    decision: DecisionDoc
+    checks: list[CheckDoc]
+    incident: IncidentDoc | None
+    workflow: WorkflowDoc | None
+    guards: dict[str, list[ReadingDoc]]
+
+
+class EventDoc(TypedDict):
+    """Something that happened, as the event stream tells it. `incident` is 0 where there is none."""
+
+    id: int
+    time: str
+    type: str
+    fleet: str
+    instance: str
+    incident: int
+    text: str
+
+
+class AnswerDoc(TypedDict):
+    """The answer to an operator, committed."""
+
+    text: str
+
+
+class ErrorDoc(TypedDict):
+    """Why a request was refused, in one sentence."""
+
+    error: str
