@@ -14,6 +14,7 @@ import socket
 import struct
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import fields
 from typing import Any
 
 from aiohttp import web
@@ -93,17 +94,22 @@ class Acting:
             status, body = self._answers[key]
             return web.json_response(body, status=status)
         try:
-            fields = json.loads(await request.text())
-            reason = fields.pop("reason", "")
-            if not isinstance(reason, str):
-                return _refuse(400, f"{name}: reason: expected text")
-            verb = TypeAdapter(kind).validate_python(fields)
+            found = json.loads(await request.text())
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            return _refuse(400, f"{name}: the body is no JSON object")
+        reason = found.pop("reason", "")
+        if not isinstance(reason, str):
+            return _refuse(400, f"{name}: reason: expected text")
+        known = [f.name for f in fields(kind)]
+        for key_found in found.keys() - set(known):
+            return _refuse(400, f"{name}: {key_found[:80]}: is not known; known: {', '.join([*known, 'reason'])}")
+        try:
+            verb = TypeAdapter(kind).validate_python(found)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"])) or "body"
-            return _refuse(400, f"{name}: {where}: {first['msg']}")
-        except (ValueError, AttributeError, RecursionError):
-            return _refuse(400, f"{name}: the body is no JSON object")
+            return _refuse(400, f"{name}: {'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}")
         status, body = await self._answer(request, verb, reason)
         if key and status != 503:
             self._answers[key] = status, body
@@ -126,6 +132,7 @@ def _schema(verb: type[OperatorVerb]) -> Json:
     """Return the shape of a verb's body: its fields, and the reason for the audit log."""
     schema = TypeAdapter(verb).json_schema()
     schema["properties"]["reason"] = {"type": "string", "default": "", "description": "Why: it is audited."}
+    schema["additionalProperties"] = False
     schema.pop("description", None)
     return schema
 

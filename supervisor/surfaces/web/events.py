@@ -47,6 +47,11 @@ class Events:
                 except asyncio.QueueFull:
                     self._cut(reader)
 
+    @property
+    def readers(self) -> int:
+        """How many listen."""
+        return len(self._readers)
+
     def close(self) -> None:
         """End every stream."""
         for reader in list(self._readers):

@@ -103,6 +103,12 @@ class Server:
         self._runners.append(runner)
         return runner
 
+    @property
+    def ports(self) -> list[int]:
+        """The TCP ports it listens on."""
+        found = [address for runner in self._runners for address in runner.addresses]
+        return [address[1] for address in found if isinstance(address, tuple)]
+
     async def close(self) -> None:
         """Stop listening."""
         self.events.close()
