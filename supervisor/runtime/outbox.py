@@ -33,6 +33,8 @@ class Outbox:
         self._told = told
         self._news = {surface: asyncio.Event() for surface in chats}
         self._done: dict[int, bool] = {}
+        self.delivered = dict.fromkeys(chats, 0)  # surface -> messages it took
+        self.refused = dict.fromkeys(chats, 0)  # surface -> times it did not take one
 
     def poke(self) -> None:
         """There may be something new."""
@@ -65,10 +67,12 @@ class Outbox:
                     await chat.tell(message)
             except Exception as error:  # noqa: BLE001  # a surface may fail in any way, and delays only itself
                 log.warning("outbox.refused", surface=surface, message=message.id, error=type(error).__name__)
+                self.refused[surface] += 1
                 self._told(MessageTold(message.id, False, type(error).__name__))
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
             else:
                 self._done[message.id] = True
+                self.delivered[surface] += 1
                 self._told(MessageTold(message.id, True))
                 pause = FIRST_PAUSE
