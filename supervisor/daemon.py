@@ -27,6 +27,7 @@ from supervisor.runtime.notify import notify, watchdog_interval
 from supervisor.runtime.service import Service
 from supervisor.store import SqliteStore, Writer
 from supervisor.surfaces.api import Api
+from supervisor.surfaces.metrics import Metrics
 from supervisor.surfaces.terminal import TerminalChat
 
 log = structlog.get_logger()
@@ -97,7 +98,9 @@ class Daemon:
                 clock=SystemClock(),
                 kill_switch=self.config.state.parent / "pause",
             )
-            api = Api(service.engine.ctx, service.loop.stable, service.ask, self._figures)
+            metrics = Metrics(service, {"prober": self.hosts.prober.stats, "plugins": self.hosts.plugins.stats})
+            service.listeners.append(metrics.listen)
+            api = Api(service.engine.ctx, service.loop.stable, service.ask, self._figures, metrics.render)
             await self._listen(api)
             try:
                 async with asyncio.TaskGroup() as group:

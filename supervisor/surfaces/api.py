@@ -68,12 +68,17 @@ class Api:
         stable: asyncio.Lock,
         ask: Callable[[OperatorAsked], Awaitable[Reply]],
         extra: Callable[[], dict[str, Any]],  # Any: JSON
+        metrics: Callable[[str], tuple[bytes, str]],
     ) -> None:
-        """`stable` is held while the engine decides; `extra` adds the shell's own figures to the status."""
+        """`stable` is held while the engine decides; `extra` adds the shell's own figures to the status.
+
+        `metrics` takes an Accept header and returns a scrape with its content type.
+        """
         self._context = context
         self._stable = stable
         self._ask = ask
         self._extra = extra
+        self._render = metrics
         self._answers: OrderedDict[str, tuple[int, dict[str, Any]]] = OrderedDict()  # Any: JSON
         self._runners: list[web.AppRunner] = []
         self._count = 0
@@ -95,6 +100,7 @@ class Api:
         app.add_routes(
             [
                 web.get("/healthz", self._healthz),
+                web.get("/metrics", self._metrics),
                 web.get("/api/v1/status", self._read(lambda _: self._status())),
                 web.get("/api/v1/fleets", self._read(lambda _: views.overview(self._context)["fleets"])),
                 web.get("/api/v1/fleets/{name}", self._read(self._fleet)),
@@ -127,6 +133,11 @@ class Api:
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n")
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        async with self._stable:
+            body, content_type = self._render(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     def _status(self) -> dict[str, Any]:  # Any: JSON
         return {**views.overview(self._context), **self._extra()}
