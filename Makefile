@@ -8,8 +8,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 BIN := .venv/bin
 STAMP := .venv/.ready
-# Debian packages that setting up and testing need: package:what proves that it is there
+# Debian packages that setting up needs, and those that only tests need
 DEBIAN := python3-venv
+DEBIAN_TEST := prometheus
 
 .PHONY: help demo test test-unit check format lock bench wheel setup clean
 
@@ -30,9 +31,11 @@ demo: $(STAMP)
 	@$(BIN)/sickbay demo --once --stay
 
 test: $(STAMP)
+	@bash tools/debian-packages "$(PYTHON)" $(DEBIAN_TEST)
 	$(BIN)/python -m pytest -q
 
 test-unit: $(STAMP)
+	@bash tools/debian-packages "$(PYTHON)" $(DEBIAN_TEST)
 	$(BIN)/python -m pytest -q -m "not acceptance"
 
 check: $(STAMP)
@@ -53,6 +56,7 @@ lock:
 
 bench: $(STAMP)
 	$(BIN)/python -m bench.engine
+	$(BIN)/python -m bench.scrape
 
 wheel: $(STAMP)
 	$(BIN)/python -m hatchling build -t wheel

@@ -29,6 +29,7 @@ from supervisor.runtime.clock import SystemClock
 from supervisor.runtime.notify import notify, watchdog_interval
 from supervisor.runtime.service import Service
 from supervisor.store import SqliteStore, Writer
+from supervisor.surfaces.metrics import Metrics
 from supervisor.surfaces.terminal import TerminalChat
 from supervisor.surfaces.web import Server
 
@@ -102,11 +103,14 @@ class Daemon:
                 clock=SystemClock(),
                 kill_switch=self.config.state.parent / "pause",
             )
+            metrics = Metrics(service, {"prober": self.hosts.prober.stats, "plugins": self.hosts.plugins.stats})
+            service.listeners.append(metrics.listen)
             server = Server(
                 service.engine.ctx,
                 service.loop.stable,
                 service.ask,
                 self._figures,
+                metrics.render,
                 ready=self._unready,
                 url=self.config.url,
             )

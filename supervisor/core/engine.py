@@ -28,6 +28,8 @@ from supervisor.core.model import (
     Now,
     OutboxMessage,
     Record,
+    Seconds,
+    Step,
     Thread,
     Workflow,
 )
@@ -47,6 +49,7 @@ from supervisor.core.signals import (
     SettingsLoaded,
     Signal,
     StepFinished,
+    StepMoved,
     Turn,
     Woke,
 )
@@ -66,6 +69,8 @@ class Engine:
         self._heap: list[tuple[BootTime, str]] = []
         self._was_blind = False
         self._rate = 0.0
+        self.batches = 0
+        self.batches_age: Seconds = 0.0  # summed over batches: the age of the newest result when it was taken
         self._discard_before: BootTime = float("-inf")
         identity = self.ctx.world.identity
         self.ctx.world.put(replace(identity, seen_at=now.wall))
@@ -99,6 +104,9 @@ class Engine:
                 triage.decide(ctx, fleet)
                 self._rate = _results_per_second(ctx)
         turn.changes, turn.deletes = ctx.world.changes()
+        for record in turn.changes:
+            if isinstance(record, Step):
+                turn.events.append(StepMoved(record, ctx.world.need(Workflow, record.workflow)))
         turn.next_look = self._next_look()
         return turn
 
@@ -173,6 +181,9 @@ class Engine:
         """Take a batch of results. The hot path: a pass of a healthy instance costs one dictionary look-up or two."""
         owners = self.ctx.owners
         self.ctx.sight.count(len(results))
+        if results:
+            self.batches += 1
+            self.batches_age += max(0.0, self.ctx.now.boot - results[-1].done)
         for result in results:
             fleet = owners.get(result.instance)
             if fleet is None or result.sent < self._discard_before:

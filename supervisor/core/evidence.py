@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log
+from typing import TypeAlias
 
 from supervisor.core.model import BootTime, Role, Seconds, Status
 from supervisor.core.settings import CheckPolicy, Judgement
@@ -16,6 +17,15 @@ from supervisor.core.signals import Result
 
 MONTH: Seconds = 30 * 86400.0
 KEPT_RESULTS = 8
+
+
+Tally: TypeAlias = dict[Status, int]
+"""How many results of each status were taken. Every status has its entry: the hot path only adds."""
+
+
+def new_tally() -> Tally:
+    """Return a tally of nothing."""
+    return dict.fromkeys(Status, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +67,15 @@ class Evidence:
         "score",
         "silent",
         "status",
+        "tally",
         "text",
         "weights",
     )
 
-    def __init__(self, check: CheckPolicy, weights: Weights) -> None:
-        """Start without any knowledge."""
+    def __init__(self, check: CheckPolicy, weights: Weights, tally: Tally | None = None) -> None:
+        """Start without any knowledge. `tally` counts the results of this check over the whole fleet."""
         self.check = check
+        self.tally = new_tally() if tally is None else tally
         self.role: Role = check.role
         self.weights = weights
         self.status: Status | None = None
@@ -86,6 +98,7 @@ class Evidence:
     def take(self, result: Result) -> None:
         """Count one result. UNKNOWN says nothing about the instance; WARNING neither accuses nor acquits."""
         status = result.status
+        self.tally[status] += 1
         if status is not self.status or status is not Status.OK:
             self._remember(result)
         self.status = status

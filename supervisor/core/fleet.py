@@ -5,7 +5,7 @@ Counters change with each edge of one instance, never by walking the fleet.
 
 from __future__ import annotations
 
-from supervisor.core.evidence import Evidence, Weights, weights
+from supervisor.core.evidence import Evidence, Tally, Weights, new_tally, weights
 from supervisor.core.health import Chart, Finding
 from supervisor.core.model import BootTime, FleetState, Health, Seconds
 from supervisor.core.settings import FleetPolicy, Judgement
@@ -18,6 +18,7 @@ class Fleet:
         """Start with nothing observed, in amnesty."""
         self.policy = policy
         self.weights: dict[str, Weights] = {}
+        self.tallies: dict[str, Tally] = {}  # check -> results taken, of every instance
         self.charts: dict[str, Chart] = {}
         self.sick: set[str] = set()
         self.suspects: set[str] = set()
@@ -36,6 +37,7 @@ class Fleet:
         self.inventories = 0  # whole answers since the amnesty began
         self.inventory_at: BootTime | None = None
         self.inventory_error = ""
+        self.inventory_failures = 0
         self.last_launch_failure: BootTime | None = None
         self.capacity_refused: dict[str, BootTime] = {}  # zone -> when it refused
         self.state: FleetState | None = None
@@ -48,6 +50,7 @@ class Fleet:
         """Take a new policy; what is known of checks that remain is kept."""
         self.policy = policy
         self.weights = {c.name: weights(c, policy.desired, judgement) for c in policy.checks}
+        self.tallies = {c.name: self.tallies.get(c.name) or new_tally() for c in policy.checks}
         for chart in self.charts.values():
             old = chart.checks
             chart.checks = self.new_checks()
@@ -61,7 +64,7 @@ class Fleet:
 
     def new_checks(self) -> dict[str, Evidence]:
         """Return fresh evidence for one instance."""
-        return {c.name: Evidence(c, self.weights[c.name]) for c in self.policy.checks}
+        return {c.name: Evidence(c, self.weights[c.name], self.tallies[c.name]) for c in self.policy.checks}
 
     def chart(self, instance: str) -> Chart:
         """Return the chart of an instance; a new one if need be."""

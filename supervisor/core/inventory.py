@@ -70,6 +70,7 @@ def failed(ctx: Context, fleet: Fleet, reason: str) -> None:
     if not fleet.inventory_error:
         ctx.say("inventory.lost", f"{fleet.policy.name}: the cloud's answer can't be used: {reason}", fleet.policy.name)
     fleet.inventory_error = reason
+    fleet.inventory_failures += 1
 
 
 def _present(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine, asked: BootTime) -> bool:

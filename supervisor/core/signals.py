@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from supervisor.core.model import BootTime, Incident, Lifecycle, Machine, Record, Seconds, Status
+from supervisor.core.model import BootTime, Incident, Lifecycle, Machine, Record, Seconds, Status, Step, Workflow
 from supervisor.core.requests import Outcome, Request
 from supervisor.core.settings import Settings
 
@@ -272,6 +272,14 @@ class InstanceMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class StepMoved:
+    """A row of the journal was written: a step was begun, answered, left out or ended."""
+
+    step: Step
+    workflow: Workflow
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """Anything else worth telling: amnesty, blindness, pauses, fleet states. `kind` is a dotted constant."""
 
@@ -280,7 +288,7 @@ class Said:
     fleet: str = ""
 
 
-Event: TypeAlias = IncidentTold | InstanceMoved | Said
+Event: TypeAlias = IncidentTold | InstanceMoved | StepMoved | Said
 
 
 @dataclass(frozen=True, slots=True)

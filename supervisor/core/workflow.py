@@ -207,10 +207,10 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
     judgement = ctx.settings.judgement
     limit = judgement.boot_deadline if step.verb is Verb.WARM else judgement.confirm_deadline
     if subject is None or chart is None or subject.lifecycle in GONE:
-        _wait_failed(ctx, fleet, workflow, step, "its machine is gone")
+        _wait_failed(ctx, fleet, workflow, row, "its machine is gone")
         return False
     if chart.confirmed_stopped:
-        _wait_failed(ctx, fleet, workflow, step, chart.finding.reason)
+        _wait_failed(ctx, fleet, workflow, row, chart.finding.reason)
         return False
     if step.verb is Verb.WARM:
         over = subject.lifecycle is Lifecycle.WARMING and chart.finding.ready
@@ -226,7 +226,7 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
             ctx.note(incident, "incident.step", f"{subject.id} (zone {subject.zone}) passed its startup checks")
         return True
     if ctx.waited(row.intent_at) >= limit:
-        _wait_failed(ctx, fleet, workflow, step, f"not {_goal(step)} after {limit:.0f}s ({chart.finding.reason})")
+        _wait_failed(ctx, fleet, workflow, row, f"not {_goal(step)} after {limit:.0f}s ({chart.finding.reason})")
     return False
 
 
@@ -279,7 +279,9 @@ def _launches_work(ctx: Context, fleet: str) -> None:
             ctx.world.put(replace(slot, failures=0))
 
 
-def _wait_failed(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, why: str) -> None:
+def _wait_failed(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, why: str) -> None:
+    step = next(planned for planned in workflow.plan if planned.name == row.name)
+    ctx.world.put(replace(row, status=StepStatus.FAILED, done_at=ctx.now.wall, outcome=Refused(why)))
     if step.subject is Subject.CANDIDATE:
         candidate_failed(ctx, fleet, workflow, why)
     else:

@@ -6,7 +6,7 @@ everything back as it was, so a refused commit leaves memory and disk in agreeme
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar, cast
@@ -33,6 +33,7 @@ from supervisor.core.model import (
 )
 
 Key = tuple[str | int, ...]
+Place = tuple[Lifecycle, str, str]  # lifecycle, zone, image
 R = TypeVar("R", bound=Record)
 
 
@@ -47,6 +48,8 @@ class World:
         self.members: dict[str, set[str]] = defaultdict(set)  # fleet -> instances not retired
         self.slots_of: dict[str, set[int]] = defaultdict(set)
         self.free_slots: dict[str, set[int]] = defaultdict(set)
+        self.stuck_slots: dict[str, set[int]] = defaultdict(set)  # those that need a human
+        self.census: dict[str, Counter[Place]] = defaultdict(Counter)  # fleet -> where its members stand
         self.open_incidents: dict[tuple[str, str], int] = {}
         self.open_of: dict[str, set[int]] = defaultdict(set)
         self.running: dict[str, set[int]] = defaultdict(set)
@@ -177,10 +180,13 @@ class World:
             case Instance():
                 if record.lifecycle is not Lifecycle.RETIRED:
                     _toggle(self.members[record.fleet], record.id, add=add)
+                    _count(self.census[record.fleet], (record.lifecycle, record.zone, record.image), add=add)
             case Slot():
                 _toggle(self.slots_of[record.fleet], record.number, add=add)
                 if record.occupant is None:
                     _toggle(self.free_slots[record.fleet], record.number, add=add)
+                if record.needs_human:
+                    _toggle(self.stuck_slots[record.fleet], record.number, add=add)
             case Incident():
                 if record.state is not IncidentState.CLOSED:
                     _toggle(self.open_of[record.fleet], record.id, add=add)
@@ -211,6 +217,12 @@ def _toggle(place: set[T], item: T, *, add: bool) -> None:
         place.add(item)
     else:
         place.discard(item)
+
+
+def _count(census: Counter[Place], place: Place, *, add: bool) -> None:
+    census[place] += 1 if add else -1
+    if not census[place]:
+        del census[place]
 
 
 def _point(place: dict[K, int], key: K, number: int, *, add: bool) -> None:

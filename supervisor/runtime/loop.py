@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from supervisor.core.engine import Engine
-from supervisor.core.model import Record
+from supervisor.core.model import Record, Seconds
 from supervisor.core.signals import (
     Command,
     Event,
@@ -52,6 +52,10 @@ class Inbox:
         self._waiting: list[Signal] = []
         self._filled = asyncio.Event()
 
+    def __len__(self) -> int:
+        """Return how many signals wait."""
+        return len(self._waiting)
+
     def put(self, signal: Signal) -> None:
         """Add a signal; never blocks."""
         self._waiting.append(signal)
@@ -87,6 +91,9 @@ class Loop:
         self.stable = asyncio.Lock()
         self.turns = 0
         self.commits = 0
+        self.refusals = 0  # commits that the store refused
+        self.step_seconds: Seconds = 0.0  # spent deciding, all turns together
+        self.commit_seconds: Seconds = 0.0  # spent on commits that came through
         self.refused = ""  # why the store refuses, '' while it does not
         self._journal = journal
         self._clock = clock
@@ -111,8 +118,11 @@ class Loop:
 
     async def _turn(self, signals: list[Signal]) -> Turn | None:
         """Make one turn; return None when the store refused it."""
-        turn = self.engine.step(signals, self._clock.now())
+        begun = self._clock.now()
+        turn = self.engine.step(signals, begun)
         self.turns += 1
+        decided = self._clock.now().boot
+        self.step_seconds += decided - begun.boot
         if turn.changes or turn.deletes:
             try:
                 await self._journal.commit(turn.changes, turn.deletes)
@@ -120,6 +130,7 @@ class Loop:
                 self._refuse(error, signals)
                 return None
             self.commits += 1
+            self.commit_seconds += self._clock.now().boot - decided
         self._kept = []
         if self.refused:
             self.refused = ""
@@ -137,6 +148,7 @@ class Loop:
 
     def _refuse(self, error: CommitFailed, signals: list[Signal]) -> None:
         self.engine.rollback()
+        self.refusals += 1
         if error.ambiguous:
             raise error
         self._kept = [signal for signal in signals if isinstance(signal, DURABLE)]

@@ -40,6 +40,8 @@ class _Desk:
     done: set[int] = field(default_factory=set)  # taken, and not yet deleted by the engine
     threads: dict[int, str] = field(default_factory=dict)  # begun, and not yet written down by the engine
     trouble: str = ""
+    delivered: int = 0  # messages it took
+    refused: int = 0  # times it took none
     task: asyncio.Task[None] | None = None
 
 
@@ -90,6 +92,16 @@ class Outbox:
     def troubles(self) -> dict[str, str]:
         """Return what keeps each surface from taking messages, in a sentence; '' for one that takes them."""
         return {surface: desk.trouble for surface, desk in sorted(self._desks.items())}
+
+    @property
+    def delivered(self) -> dict[str, int]:
+        """Messages that each surface took in this life."""
+        return {surface: desk.delivered for surface, desk in self._desks.items()}
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Times that each surface took nothing."""
+        return {surface: desk.refused for surface, desk in self._desks.items()}
 
     def waiting(self, surface: str) -> list[OutboxMessage]:
         """Return the messages that a surface has not taken yet, oldest first. Read it only while stable."""
@@ -163,12 +175,14 @@ class Outbox:
         for message in telling.messages[: told.count]:
             desk.done.add(message.id)
             self._told(MessageTold(message.id, ok=True, thread=told.thread))
+        desk.delivered += told.count
         if desk.trouble:
             log.info("outbox.back", surface=surface)
         desk.trouble, desk.pause = "", FIRST_PAUSE
 
     def _refused(self, surface: str, desk: _Desk, first: OutboxMessage, error: Exception) -> float:
         """Remember the trouble, say it once, and return how long to wait."""
+        desk.refused += 1
         sentence = str(error) if isinstance(error, NotNow) else f"it failed: {type(error).__name__}"
         if sentence != desk.trouble:
             log.warning("outbox.refused", surface=surface, why=sentence)

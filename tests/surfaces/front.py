@@ -57,7 +57,9 @@ class Front:
         self.engine = Engine(records, settings, self.now())
         self.stable = asyncio.Lock()
         self.unready = ""
-        self.server = Server(self.engine.ctx, self.stable, self.ask, figures, ready=lambda: self.unready, url=url)
+        self.server = Server(
+            self.engine.ctx, self.stable, self.ask, figures, no_metrics, ready=lambda: self.unready, url=url
+        )
         self.asked: list[OperatorAsked] = []
         self.port = 0
 
@@ -77,6 +79,11 @@ class Front:
         """Answer an operator."""
         self.asked.append(request)
         return self.step(request).replies[0]
+
+
+def no_metrics(_: str) -> tuple[bytes, str]:
+    """Nothing is counted here."""
+    return b"", "text/plain; charset=utf-8"
 
 
 def figures() -> FiguresDoc:

@@ -16,7 +16,7 @@ from datetime import datetime
 from aiohttp import web
 
 from supervisor.core.documents import EventDoc
-from supervisor.core.signals import Event, IncidentTold, InstanceMoved, Said
+from supervisor.core.signals import Event, IncidentTold, InstanceMoved, Said, StepMoved
 from supervisor.core.text import clean
 
 KEPT = 1000
@@ -38,6 +38,8 @@ class Events:
     def publish(self, events: Sequence[Event]) -> None:
         """Tell everyone; never blocks."""
         for event in events:
+            if isinstance(event, StepMoved):  # the incident's story tells it in words
+                continue
             self._number += 1
             document = _document(self._number, self._now(), event)
             self._kept.append(document)

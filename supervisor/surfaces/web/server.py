@@ -45,13 +45,20 @@ class Server:
         stable: asyncio.Lock,
         ask: Callable[[OperatorAsked], Awaitable[Reply]],
         figures: Callable[[], FiguresDoc],
+        metrics: Callable[[str], tuple[bytes, str]],
         *,
         ready: Callable[[], str],
         url: str = "",
     ) -> None:
-        """`stable` is held while the engine decides; `ready` says why it is not ready, '' when it is."""
+        """`stable` is held while the engine decides.
+
+        `metrics` takes an Accept header and returns a scrape with its content type; `ready` says why it is not ready,
+        '' when it is.
+        """
         self.events = Events(lambda: datetime.now(UTC))
         self._ready = ready
+        self._stable = stable
+        self._render_metrics = metrics
         reading = Reading(context, stable, figures)
         self._page = Page(reading)
         self._names = {"localhost", "127.0.0.1", "::1", urlsplit(url).hostname or "localhost"}
@@ -68,6 +75,7 @@ class Server:
                 errors=((503, "too many readers"),),
             ),
             Route("GET", "/api/v1/openapi.json", "openapi", "This document", self._openapi, dict[str, Any]),
+            Route("GET", "/metrics", "metrics", "Metrics for Prometheus", self._metrics, media="text/plain"),
             Route("GET", "/healthz", "healthz", "Whether the process answers", _healthz, media="text/plain"),
             Route(
                 "GET",
@@ -117,6 +125,11 @@ class Server:
 
     async def _openapi(self, _: web.Request) -> web.Response:
         return web.json_response(self._document)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        async with self._stable:
+            body, content_type = self._render_metrics(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _readyz(self, _: web.Request) -> web.Response:
         why = self._ready()
