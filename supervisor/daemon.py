@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ import structlog
 
 from supervisor.config import Config, load, peek_plugin_paths
 from supervisor.core.model import Identity, Seconds
-from supervisor.errors import ProviderError, SickbayError
+from supervisor.errors import ConfigError, ProviderError, SickbayError
 from supervisor.plugins import Catalogue, discover, refuse_foreign_supervisor
 from supervisor.ports import Chat, Cloud
 from supervisor.runtime.checkhost import CheckHosts, CheckSpec
@@ -27,6 +25,7 @@ from supervisor.runtime.notify import notify, watchdog_interval
 from supervisor.runtime.service import Service
 from supervisor.store import SqliteStore, Writer
 from supervisor.surfaces.api import Api
+from supervisor.surfaces.listen import take
 from supervisor.surfaces.terminal import TerminalChat
 
 log = structlog.get_logger()
@@ -41,23 +40,6 @@ def read_config(path: Path) -> tuple[Config, Catalogue]:
     return load(path, catalogue), catalogue
 
 
-def configure_logs(*, quiet: bool) -> None:
-    """Log to standard error: one JSON object a line, or in colour on a terminal; quiet keeps warnings only."""
-    processors: list[Any] = [  # Any: structlog's own typing
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    on_terminal = sys.stderr.isatty()
-    processors.append(structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer())
-    level = logging.WARNING if quiet else logging.INFO
-    structlog.configure(
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
-
-
 class Daemon:
     """One running supervisor."""
 
@@ -70,7 +52,9 @@ class Daemon:
         self.clouds: dict[str, Cloud] = {}
         self._writer = Writer()
         self._uid = ""
+        self._refused: tuple[str, ...] = ()  # why the file on disk is not the configuration that runs
         self._dropped: set[asyncio.Task[None]] = set()  # clouds of an earlier configuration, being closed
+        self._reload_wanted = False  # asked for before there was anything to reload
         self._service: Service | None = None
 
     @property
@@ -82,9 +66,17 @@ class Daemon:
 
     async def run(self) -> None:
         """Run until cancelled. Raises what a start can't get over, in one sentence."""
-        records = await self._writer.open(lambda: SqliteStore(self.config.state))
-        try:
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+            # From the beginning: without a handler, a reload in the first second would end the daemon.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(self._writer.close)
+            records = await self._writer.open(lambda: SqliteStore(self.config.state))
+            undo.push_async_callback(self._close_clouds)
             self._uid = next(r.uid for r in records if isinstance(r, Identity))
+            # Nothing is touched before every address is ours: whoever has one of them goes on undisturbed.
+            taken = take(self.config.socket, self.config.listen)
+            undo.callback(taken.close)
             self.clouds = self._open_clouds(self.config, {})
             self._configure_hosts()
             service = self._service = Service(
@@ -98,39 +90,34 @@ class Daemon:
                 kill_switch=self.config.state.parent / "pause",
             )
             api = Api(service.engine.ctx, service.loop.stable, service.ask, self._figures)
-            await self._listen(api)
+            await api.listen(taken)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self.hosts.run(), name="check hosts")
                     group.create_task(service.run(), name="service")
                     group.create_task(self._sentinels(), name="sentinels")
                     group.create_task(self._watchdog(), name="watchdog")
-                    with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-                        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
                     self.ready.set()
                     notify("READY=1", "STATUS=watching")
                     log.info("daemon.started", config=str(self.config.path), state=str(self.config.state))
+                    if self._reload_wanted:
+                        self.reload()
             finally:
                 notify("STOPPING=1")
                 await service.close()
                 await api.close()
-        finally:
-            for cloud in self.clouds.values():
-                await cloud.close()
-            await self._writer.close()
 
-    async def _listen(self, api: Api) -> None:
-        try:
-            await api.listen(self.config.socket, self.config.listen)
-        except OSError as error:
-            where = f"{self.config.socket} or {self.config.listen}"
-            raise SickbayError(f"can't listen on {where}: {error.strerror}; change `listen` or `socket`") from error
+    async def _close_clouds(self) -> None:
+        for cloud in self.clouds.values():
+            await cloud.close()
 
     def _chats(self) -> Mapping[str, Chat]:
         return {"terminal": TerminalChat()} if "terminal" in self.config.settings.surfaces else {}
 
     def _open_clouds(self, config: Config, old: Mapping[str, tuple[Any, Cloud]]) -> dict[str, Cloud]:  # Any: options
+        """Return a cloud for each fleet, those that did not change as they are. Raises `ProviderError`: all or none."""
         opened: dict[str, Cloud] = {}
+        refused: list[str] = []
         for name, fleet in config.fleets.items():
             known = old.get(name)
             if known is not None and known[0] == (fleet.provider, fleet.options):
@@ -140,8 +127,19 @@ class Daemon:
             try:
                 opened[name] = provider.open(name, fleet.options, config.state.parent, self._uid)
             except ProviderError as error:
-                raise ProviderError(f"{config.path}: fleet {name}: {error}") from error
+                refused.append(f"{config.path}: fleet {name}: {error}")
+        if refused:
+            self._drop(opened, self.clouds)
+            raise ProviderError("\n".join(refused))
         return opened
+
+    def _drop(self, old: Mapping[str, Cloud], new: Mapping[str, Cloud]) -> None:
+        """Close what the new configuration no longer uses."""
+        for name, port in old.items():
+            if new.get(name) is not port:
+                task = asyncio.create_task(port.close(), name=f"closing of {name}")
+                self._dropped.add(task)
+                task.add_done_callback(self._dropped.discard)
 
     def _configure_hosts(self) -> None:
         fleets = {
@@ -152,30 +150,50 @@ class Daemon:
 
     def reload(self) -> None:
         """Take the file anew. A bad one is refused whole: the old configuration goes on, and people are told."""
+        if not self.ready.is_set():
+            self._reload_wanted = True
+            return
         notify("RELOADING=1")
+        before = self.config, self.catalogue, self.clouds
         try:
-            config, catalogue = read_config(self.config.path)
-            if (
-                config.state != self.config.state
-                or config.socket != self.config.socket
-                or config.listen != self.config.listen
-            ):
-                raise SickbayError(f"{config.path}: `state`, `socket` and `listen` change only by a restart")
-            old = {name: ((f.provider, f.options), self.clouds[name]) for name, f in self.config.fleets.items()}
-            self.catalogue = catalogue
-            clouds = self._open_clouds(config, old)
-        except SickbayError as error:
-            log.error("config.refused", error=str(error))
-            self.service.notice("config.refused", f"the new configuration is refused, the old one goes on: {error}")
+            self._take_anew()
+        except Exception as error:  # noqa: BLE001  # a plugin's code may raise anything: what runs goes on
+            self.config, self.catalogue, self.clouds = before
+            why = str(error) if isinstance(error, SickbayError) else f"{type(error).__name__}: {error}"
+            self._refused = tuple(why.splitlines())
+            log.error("config.refused", error=why)
+            told = "; ".join(self._refused)
+            self.service.notice("config.refused", f"the new configuration is refused, the old one goes on: {told}")
         else:
-            for name, cloud in self.clouds.items():
-                if clouds.get(name) is not cloud:
-                    self._dropped.add(asyncio.create_task(cloud.close(), name=f"closing of {name}"))
-            self.config, self.clouds = config, clouds
-            self._configure_hosts()
-            self.service.reload(config.settings, clouds)
-            self.service.notice("config.loaded", f"{config.path.name} was read anew")
+            self._refused = ()
+            self.service.notice("config.loaded", f"{self.config.path.name} was read anew")
         notify("READY=1")
+
+    def _take_anew(self) -> None:
+        config, self.catalogue = read_config(self.config.path)
+        self._refuse_moves(config)
+        old = {name: ((f.provider, f.options), self.clouds[name]) for name, f in self.config.fleets.items()}
+        clouds = self._open_clouds(config, old)
+        used, self.config, self.clouds = self.clouds, config, clouds
+        self._configure_hosts()
+        self.service.reload(config.settings, clouds)
+        self._drop(used, clouds)
+
+    def _refuse_moves(self, config: Config) -> None:
+        """Refuse what only a restart can change."""
+        now = self.config
+        moves = {
+            "state": (now.state, config.state),
+            "socket": (now.socket, config.socket),
+            "listen": (_address(now.listen), _address(config.listen)),
+        }
+        moved = [
+            f"{config.path}: [supervisor] {key} = {new} — this daemon runs with {old}; restart it to change `{key}`"
+            for key, (old, new) in moves.items()
+            if old != new
+        ]
+        if moved:
+            raise ConfigError("\n".join(moved))
 
     async def _sentinels(self) -> None:
         """Report what must work if we can see at all."""
@@ -201,6 +219,7 @@ class Daemon:
         service = self.service
         return {
             "config": str(self.config.path),
+            "config_refused": list(self._refused),
             "warnings": list(self.config.warnings),
             "store": {"commits": service.loop.commits, "refuses": service.loop.refused},
             "steps_under_way": service.executor.busy,
@@ -210,6 +229,10 @@ class Daemon:
                 **self.hosts.prober.stats.last,
             },
         }
+
+
+def _address(listen: tuple[str, int] | None) -> str:
+    return '""' if listen is None else f"{listen[0]}:{listen[1]}"
 
 
 async def run(config: Config, catalogue: Catalogue) -> None:

@@ -96,9 +96,13 @@ def peek_plugin_paths(path: Path) -> tuple[Path, ...]:
 
 
 def peek_socket(path: Path) -> Path:
-    """Return where the daemon of a file listens for the command line. Raises `ConfigError`."""
-    reader = _Reader(path)
-    top = reader.model(SupervisorTable, ("supervisor",))
+    """Return where the daemon of a file listens for the command line. Raises `ConfigError`.
+
+    The file may be wrong elsewhere: after a reload that was refused, people need `status` more than ever.
+    """
+    reader = _Reader(path, part="supervisor")
+    found = {key: value for key, value in reader.table(("supervisor",)).items() if key in ("state", "socket")}
+    top = reader.model(SupervisorTable, ("supervisor",), found)
     state = reader.state(top.state) if top else None
     socket = reader.socket(top, state) if top and state else None
     reader.finish()
@@ -115,12 +119,12 @@ def load(path: Path, catalogue: Catalogue) -> Config:
 class _Reader:
     """One reading of one file; collects everything that is wrong before it raises."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, part: str = "") -> None:
         self.path = path
         self.errors: list[str] = []
         self.warnings: list[str] = []
         self.claimed: dict[str, str] = {}  # addresses, and who has them
-        source = read_source(path)
+        source = read_source(path, part)
         self.raw, self.lines = source.table, source.lines
 
     # -- telling what is wrong

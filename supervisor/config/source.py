@@ -38,8 +38,8 @@ class Source:
     lines: Lines
 
 
-def read_source(path: Path) -> Source:
-    """Read and parse a file. Raises `ConfigError`."""
+def read_source(path: Path, part: str = "") -> Source:
+    """Read and parse a file; where that fails and only a part of it is asked for, that table. Raises `ConfigError`."""
     data = _bytes(path).removeprefix(b"\xef\xbb\xbf")  # a byte order mark, as some editors write it
     try:
         text = data.decode()
@@ -55,7 +55,12 @@ def read_source(path: Path) -> Source:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(_syntax(path, text, str(error))) from error
+        try:
+            table = tomllib.loads(_table(text, part))
+        except tomllib.TOMLDecodeError:
+            table = {}
+        if not table:
+            raise ConfigError(_syntax(path, text, str(error))) from error
     except RecursionError as error:
         raise ConfigError(too_deep) from error
     if _depth(table) > DEEPEST:
@@ -63,6 +68,14 @@ def read_source(path: Path) -> Source:
     source = Source(table, Lines(data))
     _refuse_nul(path, source)
     return source
+
+
+def _table(text: str, name: str) -> str:
+    """Return the lines of one table, which may be good in a file that is not."""
+    found = (
+        re.search(rf"(?ms)^[ \t]*\[{re.escape(name)}\][ \t]*(?:#[^\n]*)?$.*?(?=^[ \t]*\[|\Z)", text) if name else None
+    )
+    return found[0] if found else ""
 
 
 def _bytes(path: Path) -> bytes:

@@ -70,7 +70,9 @@ def examine_file(path: Path) -> bool:
     if log.exists() and (why := why_unreadable(log.read_bytes())):
         raise StateDamaged(f"{path} is damaged ({log.name}: {why}); {UNHARMED}")
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5.0)) as reading:
+        # Without a log there is nothing to share with other readers, and no file of SQLite's own is left behind.
+        mode = "ro" if log.exists() and log.stat().st_size else "ro&immutable=1"
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode={mode}", uri=True, timeout=5.0)) as reading:
             _examine_content(path, reading)
     except sqlite3.Error as error:
         raise refusal(path, str(error)) from error

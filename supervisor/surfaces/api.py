@@ -15,7 +15,6 @@ import socket
 import struct
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -39,6 +38,7 @@ from supervisor.core.signals import (
     Retry,
     Unhold,
 )
+from supervisor.surfaces.listen import Taken
 
 VERBS: dict[str, type[OperatorVerb]] = {
     "pause": Pause,
@@ -80,15 +80,11 @@ class Api:
 
     # -- listening
 
-    async def listen(self, path: Path, address: tuple[str, int] | None) -> None:
-        """Listen on the unix socket, and on loopback if asked to. Raises `OSError` for a taken address."""
-        runner = await self._runner(acting=True)
-        path.unlink(missing_ok=True)
-        await web.UnixSite(runner, path).start()
-        path.chmod(0o660)
-        if address is not None:
-            reading = await self._runner(acting=False)
-            await web.TCPSite(reading, *address).start()
+    async def listen(self, taken: Taken) -> None:
+        """Answer on sockets that were taken: everything on the unix socket, reading on loopback."""
+        await web.SockSite(await self._runner(acting=True), taken.unix).start()
+        if taken.tcp is not None:
+            await web.SockSite(await self._runner(acting=False), taken.tcp).start()
 
     async def _runner(self, *, acting: bool) -> web.AppRunner:
         app = web.Application(client_max_size=LARGEST_BODY, middlewares=[_tidy if acting else _only_own_names])

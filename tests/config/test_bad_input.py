@@ -158,6 +158,15 @@ def test_an_unreadable_file_is_one_sentence(tmp_path: Path) -> None:
         load(tmp_path / "raw.toml", CATALOGUE)
 
 
+def test_the_socket_is_found_in_a_file_that_is_bad_elsewhere(tmp_path: Path) -> None:
+    """Otherwise nobody could ask the daemon why it refused the file."""
+    path = tmp_path / "config.toml"
+    for bad in ("desired = = 3", "desired = -1", "mode = ["):
+        path.write_text("mode = 3\n" + GOOD.replace("desired = 3", bad), encoding="utf-8")
+
+        assert Path("/tmp/sickbay-test/sickbay.sock") == peek_socket(path)
+
+
 def test_the_shipped_file_is_good_and_only_observes() -> None:
     """What a newcomer copies acts on nothing, and states the defaults truly."""
     config = load(SHIPPED, CATALOGUE)
