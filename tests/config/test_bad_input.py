@@ -261,8 +261,8 @@ ENDLESS: dict[str, str] = {
     "one string": 'x = "' + "a" * 1_000_000 + '"',
     "one number": "x = " + "9" * 1_000_000,
     "brackets": "[" * 1_000_000,
-    "keys": "\n".join(f"k{number} = 1" for number in range(70_000)),
-    "tables": "\n".join(f"[t{number}.a]" for number in range(70_000)),
+    "keys": "\n".join(f"k{number} = 1" for number in range(20_000)),
+    "tables": "\n".join(f"[t{number}.a]" for number in range(20_000)),
     "spaces": " " * 1_000_000,
 }
 
