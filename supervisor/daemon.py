@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
-import logging
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import structlog
 
 from supervisor import __version__
-from supervisor.config import Config, SlackTable, load, peek_plugin_paths
+from supervisor.config import Config, load, peek_plugin_paths
 from supervisor.core.documents import FiguresDoc
 from supervisor.core.model import Identity, Seconds
 from supervisor.errors import ConfigError, ProviderError, SickbayError
@@ -29,8 +26,9 @@ from supervisor.runtime.clock import SystemClock
 from supervisor.runtime.notify import notify, watchdog_interval
 from supervisor.runtime.service import Service
 from supervisor.store import SqliteStore, Writer
+from supervisor.surfaces.chats import open_chats
+from supervisor.surfaces.listen import take
 from supervisor.surfaces.metrics import Metrics
-from supervisor.surfaces.terminal import TerminalChat
 from supervisor.surfaces.web import Server
 
 log = structlog.get_logger()
@@ -43,23 +41,6 @@ def read_config(path: Path) -> tuple[Config, Catalogue]:
     refuse_foreign_supervisor()
     catalogue = discover(peek_plugin_paths(path))
     return load(path, catalogue), catalogue
-
-
-def configure_logs(*, quiet: bool) -> None:
-    """Log to standard error: one JSON object a line, or in colour on a terminal; quiet keeps warnings only."""
-    processors: list[Any] = [  # Any: structlog's own typing
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    on_terminal = sys.stderr.isatty()
-    processors.append(structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer())
-    level = logging.WARNING if quiet else logging.INFO
-    structlog.configure(
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
 
 
 class Daemon:
@@ -75,7 +56,9 @@ class Daemon:
         self._writer = Writer()
         self._uid = ""
         self._chats: dict[str, Chat] = {}
+        self._refused: tuple[str, ...] = ()  # why the file on disk is not the configuration that runs
         self._dropped: set[asyncio.Task[None]] = set()  # ports of an earlier configuration, being closed
+        self._reload_wanted = False  # asked for before there was anything to reload
         self._service: Service | None = None
 
     @property
@@ -87,10 +70,18 @@ class Daemon:
 
     async def run(self) -> None:
         """Run until cancelled. Raises what a start can't get over, in one sentence."""
-        records = await self._writer.open(lambda: SqliteStore(self.config.state))
-        try:
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+            # From the beginning: without a handler, a reload in the first second would end the daemon.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(self._writer.close)
+            records = await self._writer.open(lambda: SqliteStore(self.config.state))
+            undo.push_async_callback(self._close_ports)
             self._uid = next(r.uid for r in records if isinstance(r, Identity))
-            self._chats = self._open_chats(self.config)
+            # Nothing is touched before every address is ours: whoever has one of them goes on undisturbed.
+            taken = take(self.config.socket, self.config.listen)
+            undo.callback(taken.close)
+            self._chats = open_chats(self.config)
             self.clouds = self._open_clouds(self.config, {})
             self._configure_hosts()
             service = self._service = Service(
@@ -115,48 +106,33 @@ class Daemon:
                 url=self.config.url,
             )
             service.listeners.append(server.events.publish)
-            await self._listen(server)
+            await server.listen(taken)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self.hosts.run(), name="check hosts")
                     group.create_task(service.run(), name="service")
                     group.create_task(self._sentinels(), name="sentinels")
                     group.create_task(self._watchdog(), name="watchdog")
-                    with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-                        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
                     self.ready.set()
                     notify("READY=1", "STATUS=watching")
                     log.info("daemon.started", config=str(self.config.path), state=str(self.config.state))
+                    if self._reload_wanted:
+                        self.reload()
             finally:
                 notify("STOPPING=1")
                 await service.close()
                 await server.close()
-        finally:
-            for cloud in self.clouds.values():
-                await cloud.close()
-            for chat in self._chats.values():
-                await chat.close()
-            await self._writer.close()
 
-    async def _listen(self, server: Server) -> None:
-        try:
-            await server.listen(self.config.socket, self.config.listen)
-        except OSError as error:
-            where = f"{self.config.socket} or {self.config.listen}"
-            raise SickbayError(f"can't listen on {where}: {error.strerror}; change `listen` or `socket`") from error
-
-    def _open_chats(self, config: Config, old: Config | None = None) -> dict[str, Chat]:
-        """Open the surfaces of a configuration; one whose table stayed the same is kept. Raises `SickbayError`."""
-        opened: dict[str, Chat] = {}
-        if "terminal" in config.settings.surfaces:
-            opened["terminal"] = self._chats.get("terminal") or TerminalChat()
-        if config.slack is not None:
-            same = old is not None and (old.slack, old.url) == (config.slack, config.url)
-            opened["slack"] = self._chats["slack"] if same else _open_slack(config, config.slack)
-        return opened
+    async def _close_ports(self) -> None:
+        for cloud in self.clouds.values():
+            await cloud.close()
+        for chat in self._chats.values():
+            await chat.close()
 
     def _open_clouds(self, config: Config, old: Mapping[str, tuple[Any, Cloud]]) -> dict[str, Cloud]:  # Any: options
+        """Return a cloud for each fleet, those that did not change as they are. Raises `ProviderError`: all or none."""
         opened: dict[str, Cloud] = {}
+        refused: list[str] = []
         for name, fleet in config.fleets.items():
             known = old.get(name)
             if known is not None and known[0] == (fleet.provider, fleet.options):
@@ -166,8 +142,19 @@ class Daemon:
             try:
                 opened[name] = provider.open(name, fleet.options, config.state.parent, self._uid)
             except ProviderError as error:
-                raise ProviderError(f"{config.path}: fleet {name}: {error}") from error
+                refused.append(f"{config.path}: fleet {name}: {error}")
+        if refused:
+            self._drop(opened, self.clouds)
+            raise ProviderError("\n".join(refused))
         return opened
+
+    def _drop(self, old: Mapping[str, Cloud | Chat], new: Mapping[str, Cloud | Chat]) -> None:
+        """Close what the new configuration no longer uses."""
+        for name, port in old.items():
+            if new.get(name) is not port:
+                task = asyncio.create_task(port.close(), name=f"closing of {name}")
+                self._dropped.add(task)
+                task.add_done_callback(self._dropped.discard)
 
     def _configure_hosts(self) -> None:
         fleets = {
@@ -178,38 +165,53 @@ class Daemon:
 
     def reload(self) -> None:
         """Take the file anew. A bad one is refused whole: the old configuration goes on, and people are told."""
+        if not self.ready.is_set():
+            self._reload_wanted = True
+            return
         notify("RELOADING=1")
+        before = self.config, self.catalogue, self.clouds, self._chats
         try:
-            config, catalogue = read_config(self.config.path)
-            if (
-                config.state != self.config.state
-                or config.socket != self.config.socket
-                or config.listen != self.config.listen
-            ):
-                raise SickbayError(f"{config.path}: `state`, `socket` and `listen` change only by a restart")
-            old = {name: ((f.provider, f.options), self.clouds[name]) for name, f in self.config.fleets.items()}
-            chats = self._open_chats(config, self.config)
-            self.catalogue = catalogue
-            clouds = self._open_clouds(config, old)
-        except SickbayError as error:
-            log.error("config.refused", error=str(error))
-            self.service.notice("config.refused", f"the new configuration is refused, the old one goes on: {error}")
+            self._take_anew()
+        except Exception as error:  # noqa: BLE001  # a plugin's code may raise anything: what runs goes on
+            self.config, self.catalogue, self.clouds, self._chats = before
+            why = str(error) if isinstance(error, SickbayError) else f"{type(error).__name__}: {error}"
+            self._refused = tuple(why.splitlines())
+            log.error("config.refused", error=why)
+            told = "; ".join(self._refused)
+            self.service.notice("config.refused", f"the new configuration is refused, the old one goes on: {told}")
         else:
-            self._drop(self.clouds, clouds)
-            self._drop(self._chats, chats)
-            self.config, self.clouds, self._chats = config, clouds, chats
-            self._configure_hosts()
-            self.service.reload(config.settings, clouds, chats)
-            self.service.notice("config.loaded", f"{config.path.name} was read anew")
+            self._refused = ()
+            self.service.notice("config.loaded", f"{self.config.path.name} was read anew")
         notify("READY=1")
 
-    def _drop(self, old: Mapping[str, Cloud | Chat], new: Mapping[str, Cloud | Chat]) -> None:
-        """Close what the new configuration no longer uses."""
-        for name, port in old.items():
-            if new.get(name) is not port:
-                task = asyncio.create_task(port.close(), name=f"closing of {name}")
-                self._dropped.add(task)
-                task.add_done_callback(self._dropped.discard)
+    def _take_anew(self) -> None:
+        config, self.catalogue = read_config(self.config.path)
+        self._refuse_moves(config)
+        old = {name: ((f.provider, f.options), self.clouds[name]) for name, f in self.config.fleets.items()}
+        chats = open_chats(config, self.config, self._chats)
+        clouds = self._open_clouds(config, old)
+        used = self.clouds, self._chats
+        self.config, self.clouds, self._chats = config, clouds, chats
+        self._configure_hosts()
+        self.service.reload(config.settings, clouds, chats)
+        self._drop(used[0], clouds)
+        self._drop(used[1], chats)
+
+    def _refuse_moves(self, config: Config) -> None:
+        """Refuse what only a restart can change."""
+        now = self.config
+        moves = {
+            "state": (now.state, config.state),
+            "socket": (now.socket, config.socket),
+            "listen": (_address(now.listen), _address(config.listen)),
+        }
+        moved = [
+            f"{config.path}: [supervisor] {key} = {new} — this daemon runs with {old}; restart it to change `{key}`"
+            for key, (old, new) in moves.items()
+            if old != new
+        ]
+        if moved:
+            raise ConfigError("\n".join(moved))
 
     async def _sentinels(self) -> None:
         """Report what must work if we can see at all."""
@@ -242,6 +244,7 @@ class Daemon:
         return {
             "version": __version__,
             "config": str(self.config.path),
+            "config_refused": list(self._refused),
             "warnings": list(self.config.warnings),
             "store": {"commits": service.loop.commits, "refuses": service.loop.refused},
             "steps_under_way": service.executor.busy,
@@ -262,20 +265,8 @@ class Daemon:
         }
 
 
-def _open_slack(config: Config, table: SlackTable) -> Chat:
-    try:
-        slack = importlib.import_module("supervisor.surfaces.slack")
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{config.path}: [chat.slack] needs {error.name}, which is not installed; run `pip install 'sickbay[slack]'`"
-        ) from error
-    if table.token is not None:
-        token = table.token.read(f"{config.path}: [chat.slack] token").get_secret_value()
-        return cast(Chat, slack.SlackChat(token, table.channel, api_url=table.api_url, page=config.url))
-    if table.webhook is not None:
-        hook = table.webhook.read(f"{config.path}: [chat.slack] webhook").get_secret_value()
-        return cast(Chat, slack.WebhookChat(hook, page=config.url))
-    raise ConfigError(f"{config.path}: [chat.slack] has neither token nor webhook; give it one")
+def _address(listen: tuple[str, int] | None) -> str:
+    return '""' if listen is None else f"{listen[0]}:{listen[1]}"
 
 
 async def run(config: Config, catalogue: Catalogue) -> None:

@@ -8,6 +8,7 @@
     │   ├── StateDamaged    it fails its integrity check
     │   ├── StateNewer      a newer Sickbay wrote it
     │   └── CommitFailed    a commit was refused: nothing of it is on disk
+    ├── ListenError         an address to listen on can't be taken
     ├── ProviderError       a cloud or an image can't be used as configured
     ├── DaemonUnreachable   no daemon answers on its socket
     └── OperatorError       an operator's request can't be carried out
@@ -54,6 +55,10 @@ class CommitFailed(StateError):
         """Keep whether the outcome is known."""
         super().__init__(message)
         self.ambiguous = ambiguous
+
+
+class ListenError(SickbayError):
+    """An address to listen on can't be taken."""
 
 
 class ProviderError(SickbayError):

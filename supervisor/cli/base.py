@@ -1,6 +1,6 @@
 """What every command shares: options, exit codes, tables, and errors in one sentence.
 
-Exit codes: 0 good, 1 found trouble, 2 wrong use, 69 no daemon, 78 bad configuration or state.
+Exit codes: 0 good, 1 found trouble, 2 wrong use, 69 no daemon, 78 bad configuration, plugin, state or address.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from supervisor.config import peek_socket
 from supervisor.core.duration import parse
 from supervisor.core.text import clean
 from supervisor.errors import (
+    CommitFailed,
     ConfigError,
     DaemonUnreachable,
+    ListenError,
     PluginError,
     ProviderError,
     SickbayError,
@@ -38,7 +40,11 @@ app = typer.Typer(
 quarantine = typer.Typer(no_args_is_help=True, help="Machines that were set aside and kept.")
 app.add_typer(quarantine, name="quarantine")
 
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.", envvar="SICKBAY_CONFIG")]
+ConfigOption = Annotated[
+    Path,
+    # Whether it can be read is told like every other mistake in it, not as wrong use.
+    typer.Option("--config", "-c", help="The configuration file.", envvar="SICKBAY_CONFIG", readable=False),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why: it goes into the audit log.")]
 InstanceArgument = Annotated[str, typer.Argument(help="The instance's id.")]
@@ -59,8 +65,8 @@ def sentences() -> Iterator[None]:
     """Turn errors into one sentence on stderr and an exit code."""
     try:
         yield
-    except (ConfigError, PluginError, ProviderError, StateError) as error:
-        fail(str(error), BAD_CONFIG)
+    except (ConfigError, PluginError, ProviderError, StateError, ListenError) as error:
+        fail(str(error), exit_code(error))
     except DaemonUnreachable as error:
         fail(str(error), NO_DAEMON)
     except SickbayError as error:
@@ -68,8 +74,19 @@ def sentences() -> Iterator[None]:
     except BaseExceptionGroup as group:
         found = first_of(group)
         if isinstance(found, SickbayError):
-            fail(str(found), BAD_CONFIG if isinstance(found, StateError) else TROUBLE)
+            fail(str(found), exit_code(found))
         raise
+
+
+def exit_code(error: SickbayError) -> int:
+    """Return what tells systemd whether another start could help."""
+    if isinstance(error, CommitFailed):
+        return TROUBLE  # nobody can say what is on disk: the next start reads it
+    return (
+        BAD_CONFIG
+        if isinstance(error, ConfigError | PluginError | ProviderError | StateError | ListenError)
+        else TROUBLE
+    )
 
 
 def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -79,8 +96,8 @@ def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def fail(text: str, code: int) -> NoReturn:
-    """Say what is wrong, and exit."""
-    sys.stderr.write(f"sickbay: {text}\n")
+    """Say what is wrong, one line for each mistake, and exit."""
+    sys.stderr.writelines(f"sickbay: {line}\n" for line in text.splitlines())
     raise typer.Exit(code)
 
 

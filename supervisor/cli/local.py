@@ -18,10 +18,11 @@ from supervisor.cli.base import (
     seconds,
     sentences,
 )
-from supervisor.daemon import configure_logs, read_config
+from supervisor.daemon import read_config
 from supervisor.daemon import run as run_daemon
 from supervisor.demo import Fault
 from supervisor.demo import demo as run_demo
+from supervisor.runtime.logs import configure_logs
 
 
 @app.command()

@@ -99,6 +99,8 @@ def _status(document: Json) -> None:
     )
     if document["store"]["refuses"]:
         typer.echo(f"the state file refuses commits, so nothing is done: {document['store']['refuses']}")
+    for refusal in document["config_refused"]:
+        typer.echo(f"the configuration file is refused, the one before it goes on: {clean(refusal)}")
     for warning in document["warnings"]:
         typer.echo(f"warning: {warning}")
     for fleet in document["fleets"]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-import tomllib
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,8 +15,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from supervisor.api import Check, Remediation
-from supervisor.config.lines import Lines
 from supervisor.config.models import (
+    NAME,
     ChatTable,
     CheckKeys,
     FleetKeys,
@@ -27,6 +28,8 @@ from supervisor.config.models import (
     SupervisorTable,
     to_core,
 )
+from supervisor.config.source import Table, read_source
+from supervisor.core.duration import words
 from supervisor.core.model import Mode, Role
 from supervisor.core.settings import (
     CheckPolicy,
@@ -37,11 +40,14 @@ from supervisor.core.settings import (
     Retention,
     Settings,
 )
+from supervisor.core.text import clean
 from supervisor.errors import ConfigError, ProviderError
 from supervisor.plugins import Catalogue
 
-Table = dict[str, Any]  # Any: what TOML holds
 M = TypeVar("M", bound=BaseModel)
+MOST_TOLD = 50  # mistakes: a file with more of them is another file
+LONGEST_SOCKET = 107  # bytes: what the kernel's sockaddr_un holds
+UNION = ("str", "dict[str,any]")  # how pydantic names the members of a union
 TABLES = ("supervisor", "fleet", "judgement", "guards", "quarantine", "chat", "plugins")
 
 
@@ -88,19 +94,24 @@ def peek_plugin_paths(path: Path) -> tuple[Path, ...]:
     """Return the plugin folders that a file names: they must be known before the rest can be checked."""
     reader = _Reader(path)
     table = reader.model(PluginsTable, ("plugins",))
-    reader.finish()
-    return tuple(reader.relative(p) for p in table.paths) if table else ()
+    # What is wrong with the table or its folders is told by `load`, together with everything else.
+    return tuple(p for p in map(reader.relative, table.paths) if p.is_dir()) if table else ()
 
 
 def peek_socket(path: Path) -> Path:
-    """Return where the daemon of a file listens for the command line. Raises `ConfigError`."""
-    reader = _Reader(path)
-    top = reader.model(SupervisorTable, ("supervisor",))
+    """Return where the daemon of a file listens for the command line. Raises `ConfigError`.
+
+    The file may be wrong elsewhere: after a reload that was refused, people need `status` more than ever.
+    """
+    reader = _Reader(path, part="supervisor")
+    found = {key: value for key, value in reader.table(("supervisor",)).items() if key in ("state", "socket")}
+    top = reader.model(SupervisorTable, ("supervisor",), found)
     state = reader.state(top.state) if top else None
+    socket = reader.socket(top, state) if top and state else None
     reader.finish()
-    if top is None or state is None:
+    if socket is None:
         raise ConfigError(f"{path}: can't be used")  # each None has told why; this line is never reached
-    return reader.relative(top.socket) if top.socket else state.parent / "sickbay.sock"
+    return socket
 
 
 def load(path: Path, catalogue: Catalogue) -> Config:
@@ -111,25 +122,13 @@ def load(path: Path, catalogue: Catalogue) -> Config:
 class _Reader:
     """One reading of one file; collects everything that is wrong before it raises."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, part: str = "") -> None:
         self.path = path
         self.errors: list[str] = []
         self.warnings: list[str] = []
-        try:
-            source = path.read_bytes()
-        except OSError as error:
-            raise ConfigError(
-                f"{path}: can't be read ({error.strerror}); give the file's path with --config"
-            ) from error
-        try:
-            self.raw: Table = tomllib.loads(source.decode())
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: {_syntax(str(error))}") from error
-        except RecursionError as error:
-            raise ConfigError(f"{path}: is nested too deeply; a config has at most four levels") from error
-        self.lines = Lines(source)
+        self.claimed: dict[str, str] = {}  # addresses, and who has them
+        source = read_source(path, part)
+        self.raw, self.lines = source.table, source.lines
 
     # -- telling what is wrong
 
@@ -140,12 +139,14 @@ class _Reader:
         names = [str(p) for p in path if not isinstance(p, int)]
         table, key = (".".join(names[:-1]), names[-1]) if len(names) > 1 else ("", ".".join(names))
         where = f"[{table}] {key}" if table else f"[{key}]"
-        self.errors.append(f"{place}: {where}{' = ' + found if found else ''} — {expected}")
+        self.errors.append(clean(f"{place}: {where}{' = ' + found if found else ''} — {expected}"))
 
     def finish(self) -> None:
         """Raise what was collected."""
         if self.errors:
-            raise ConfigError("\n".join(self.errors))
+            more = len(self.errors) - MOST_TOLD
+            told = [*self.errors[:MOST_TOLD], f"{self.path}: {more} more mistakes; mend these first"]
+            raise ConfigError("\n".join(told if more > 0 else self.errors))
 
     def relative(self, text: str) -> Path:
         """Return a path, relative ones being relative to the file's folder."""
@@ -168,17 +169,25 @@ class _Reader:
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            for e in error.errors(include_url=False):
-                where = tuple(p for p in e["loc"] if isinstance(p, str | int))
-                self._explain((*path, *where), e["type"], e["msg"], e.get("input"), model)
+            found = error.errors(include_url=False)
+            typed = {m for e in found if e["type"] == "extra_forbidden" for m in _near(e["loc"][-1], model)}
+            told: set[tuple[str | int, ...]] = set()
+            for e in found:
+                if e["type"] == "missing" and e["loc"][-1] in typed:
+                    continue  # the same mistake: the key is there, misspelt
+                # A union complains once for each of its members, at a place that is not in the file.
+                union = [n for n, p in enumerate(e["loc"]) if p in UNION and e["type"] != "extra_forbidden"]
+                where = e["loc"][: union[0] if union else None]
+                if where not in told:
+                    told.add(where)
+                    self._explain((*path, *where), e["type"], e["msg"], e.get("input"), model)
             return None
 
     def _explain(
         self, path: tuple[str | int, ...], kind: str, message: str, found: object, model: type[BaseModel]
     ) -> None:
         if kind == "extra_forbidden":
-            name = str(path[-1])
-            near = difflib.get_close_matches(name, model.model_fields, n=1)
+            near = _near(path[-1], model)
             known = (
                 f"did you mean `{near[0]}`?" if near else f"known: {', '.join(sorted(model.model_fields)) or 'none'}"
             )
@@ -192,7 +201,7 @@ class _Reader:
 
     def config(self, catalogue: Catalogue) -> Config:
         """Check everything."""
-        for name in self.raw.keys() - set(TABLES):
+        for name in sorted(self.raw.keys() - set(TABLES)):
             near = difflib.get_close_matches(name, TABLES, n=1)
             hint = f"did you mean [{near[0]}]?" if near else f"known: {', '.join(TABLES)}"
             self.wrong((name,), "", f"this table is not known; {hint}")
@@ -211,13 +220,25 @@ class _Reader:
                 str(judgement.sick_rate),
                 f"expected more than blip_rate ({judgement.blip_rate})",
             )
+        if quarantine and quarantine.retention < quarantine.running:
+            self.wrong(
+                ("quarantine", "retention"),
+                words(quarantine.retention.total_seconds()),
+                f"expected at least `running` ({words(quarantine.running.total_seconds())})",
+            )
+        for place, folder in enumerate(plugins.paths if plugins else ()):
+            if not self.relative(folder).is_dir():
+                self.wrong(("plugins", "paths", place), _show(folder), "is not a folder; make it, or take it out")
         state = self.state(top.state) if top else None
+        socket = self.socket(top, state) if top and state else None
         listen = self._listen(top.listen) if top else None
+        if top and listen:
+            self.claimed[top.listen] = "[supervisor] listen"
         fleets = self._fleets(catalogue, top)
-        if not self.table(("fleet",)):
+        if not self.raw.get("fleet", {}):
             self.wrong(("fleet",), "", "no fleet is configured; add a table [fleet.NAME]")
         self.finish()
-        if top is None or state is None or quarantine is None or plugins is None or chat is None:
+        if top is None or state is None or socket is None or quarantine is None or plugins is None or chat is None:
             raise ConfigError(f"{self.path}: can't be used")  # each None has told why; this line is never reached
         return Config(
             path=self.path,
@@ -230,7 +251,7 @@ class _Reader:
                 surfaces=tuple(name for name in ChatTable.model_fields if getattr(chat, name) is not None),
             ),
             state=state,
-            socket=self.relative(top.socket) if top.socket else state.parent / "sickbay.sock",
+            socket=socket,
             listen=listen,
             plugin_paths=tuple(self.relative(p) for p in plugins.paths),
             slack=chat.slack,
@@ -255,9 +276,22 @@ class _Reader:
         if scheme != "sqlite" or not found or not rest:
             self.wrong(("supervisor", "state"), _show(text), 'expected "sqlite:///ABSOLUTE/PATH/state.db"')
             return None
-        if rest.startswith("./"):
+        if rest.startswith(("./", "../")):
             return self.relative(rest)
         return Path("/" + rest.lstrip("/"))
+
+    def socket(self, top: SupervisorTable, state: Path) -> Path | None:
+        """Return where the command line finds the daemon: beside the state file, unless told otherwise."""
+        path = self.relative(top.socket) if top.socket else state.parent / "sickbay.sock"
+        size = len(os.fsencode(path))
+        if size > LONGEST_SOCKET:
+            self.wrong(
+                ("supervisor", "socket" if top.socket else "state"),
+                f"{size} bytes as {path}" if top.socket else "",
+                f"the path of a unix socket has at most {LONGEST_SOCKET} bytes{'' if top.socket else f', {path} has {size}'}; set a shorter `socket`",
+            )
+            return None
+        return path
 
     def _listen(self, text: str) -> tuple[str, int] | None:
         if not text:
@@ -271,7 +305,10 @@ class _Reader:
                 ("supervisor", "listen"), _show(text), 'expected ADDRESS:PORT such as "127.0.0.1:8750", or "" for off'
             )
             return None
-        if not loopback or not 0 <= number <= 65535:
+        if not 1 <= number <= 65535:
+            self.wrong(("supervisor", "listen"), _show(text), "expected a port from 1 to 65535")
+            return None
+        if not loopback:
             self.wrong(
                 ("supervisor", "listen"),
                 _show(text),
@@ -286,6 +323,9 @@ class _Reader:
         made: dict[str, FleetConfig] = {}
         for name, data in self.table(("fleet",)).items():
             path = ("fleet", name)
+            if not re.fullmatch(NAME, name):
+                self.wrong(path, "", "expected a name of at most 63 letters, digits, '_' and '-'")
+                continue
             if not isinstance(data, dict):
                 self.wrong(path, _show(data), "expected a table")
                 continue
@@ -299,13 +339,20 @@ class _Reader:
         before = len(self.errors)
         checks = data.pop("check", [])
         provider_name = str(data.get("provider", ""))
-        options_table = data.pop(provider_name, {}) if provider_name else {}
-        keys = self.model(FleetKeys, path, data)
         provider = catalogue.providers.get(provider_name)
-        if provider is None and "provider" in data:
+        options_table = data.pop(provider_name, {}) if provider else {}
+        if provider is None:  # then nobody can say whose the tables are
+            data = {key: value for key, value in data.items() if key in FleetKeys.model_fields or not _is_table(value)}
+        keys = self.model(FleetKeys, path, data)
+        if provider is None and isinstance(data.get("provider"), str):
             known = ", ".join(sorted(catalogue.providers))
             self.wrong((*path, "provider"), _show(provider_name), f"this provider is not known; known: {known}")
         options = self.model(provider.Options, (*path, provider_name), options_table) if provider else None
+        for claim in getattr(provider, "claims", lambda _: ())(options) if options else ():
+            owner = self.claimed.setdefault(claim, f"fleet {name}")
+            if owner != f"fleet {name}":
+                key = [key for key, value in options_table.items() if value == claim][:1]
+                self.wrong((*path, provider_name, *key), _show(claim), f"{owner} has this address; give each its own")
         ladder = self._ladder(path, keys, catalogue)
         configured = self._checks(path, checks, catalogue)
         if keys is None or provider is None or options is None or top is None or len(self.errors) > before:
@@ -391,7 +438,7 @@ class _Reader:
         kind = str(table.get("kind", ""))
         plugin = catalogue.checks.get(kind)
         if plugin is None:
-            if "kind" in table:
+            if isinstance(table.get("kind"), str):
                 known = ", ".join(sorted(catalogue.checks))
                 self.wrong((*path, "kind"), _show(kind), f"this kind of check is not known; known: {known}")
             return None
@@ -401,7 +448,7 @@ class _Reader:
         interval, timeout = keys.interval.total_seconds(), keys.timeout.total_seconds()
         if not timedelta(milliseconds=100) <= keys.interval <= timedelta(days=1):
             self.wrong((*path, "interval"), _show(table.get("interval")), "expected 100ms to 1d")
-        if not 0 < timeout <= interval:
+        elif not 0 < timeout <= interval:
             self.wrong(
                 (*path, "timeout"), _show(table.get("timeout", "3s")), "expected more than 0 and at most the interval"
             )
@@ -409,17 +456,21 @@ class _Reader:
         return ConfiguredCheck(keys.name or kind, kind, options, keys.role, interval, timeout, plugin.builtin)
 
 
+def _near(name: str | int, model: type[BaseModel]) -> list[str]:
+    return difflib.get_close_matches(str(name), model.model_fields, n=1)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict)
+
+
 def _show(found: object) -> str:
-    text = f'"{found}"' if isinstance(found, str) else str(found).lower() if isinstance(found, bool) else repr(found)
+    text = f'"{found}"' if isinstance(found, str) else str(found).lower() if isinstance(found, bool) else str(found)
     return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _expected(message: str) -> str:
-    text = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    text = message.removeprefix("Value error, ").removeprefix("Input should be ").replace("valid tuple", "list")
+    if "valid dictionary" in text:
+        return "expected a table"
     return text if text.startswith("expected") or "expected" in text else f"expected {text}"
-
-
-def _syntax(message: str) -> str:
-    """Turn "… (at line 3, column 7)" round."""
-    text, _, place = message.rpartition(" (at ")
-    return f"{place.rstrip(')')}: {text}; mend the TOML syntax there" if text else f"{message}; mend the TOML syntax"

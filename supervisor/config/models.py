@@ -17,6 +17,9 @@ from supervisor.core.settings import Guards, Judgement, Retention
 SEMVER = r"^\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 
+MOST = 1_000_000
+"""No count and no factor is larger."""
+
 D = TypeVar("D")
 
 
@@ -27,8 +30,11 @@ class Model(BaseModel):
 
 
 def _share(value: object) -> object:
-    if isinstance(value, str) and value.strip().endswith("%"):
-        return float(value.strip()[:-1]) / 100
+    if isinstance(value, str):
+        number = value.strip().removesuffix("%")
+        if number == value.strip() or not number.replace(".", "", 1).isdecimal():
+            raise ValueError('expected a share such as 0.3 or "30%"')
+        return float(number) / 100
     return value
 
 
@@ -47,6 +53,16 @@ def _private_url(text: str) -> str:
 
 
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0.0, le=1.0)]
+Rate = Annotated[Share, Field(gt=0.0, lt=1.0)]  # a chance: its logarithm, and that of its opposite, must exist
+
+
+def _pace(value: timedelta) -> timedelta:
+    if not timedelta(milliseconds=100) <= value <= timedelta(days=1):
+        raise ValueError("expected 100ms to 1d")
+    return value
+
+
+Pace = Annotated[Duration, AfterValidator(_pace)]
 
 NOT_DIVIDED = frozenset({"hold_for"})
 """Durations that `judgement.speed` leaves alone: an operator means what they say."""
@@ -62,9 +78,12 @@ def _table(name: str, source: type) -> type[BaseModel]:
             default = tuple(timedelta(seconds=s) for s in cast("tuple[float, ...]", f.default))
             made[f.name] = (tuple[Duration, ...], default)
         elif f.type == "int":
-            made[f.name] = (Annotated[int, Field(ge=0)], f.default)
+            # No passes needed would mean: nobody looks before a machine serves.
+            made[f.name] = (Annotated[int, Field(ge=1 if f.name.endswith("_passes") else 0, le=MOST)], f.default)
         elif f.name.endswith(("_intervals", "_per_month")):
-            made[f.name] = (Annotated[float, Field(gt=0.0)], f.default)
+            made[f.name] = (Annotated[float, Field(gt=0.0, le=MOST)], f.default)
+        elif f.name in ("blip_rate", "sick_rate"):
+            made[f.name] = (Rate, f.default)
         else:
             made[f.name] = (Share, f.default)
     return create_model(name, __base__=Model, **made)
@@ -94,7 +113,7 @@ class SupervisorTable(Model):
     state: str = "sqlite:///var/lib/sickbay/state.db"
     listen: str = "127.0.0.1:8750"
     socket: str = ""
-    inventory: Duration = timedelta(seconds=10)
+    inventory: Pace = timedelta(seconds=10)
     url: Annotated[str, AfterValidator(_web_url)] = ""
 
 

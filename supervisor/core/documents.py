@@ -130,6 +130,7 @@ class FiguresDoc(TypedDict):
 
     version: str
     config: str
+    config_refused: list[str]
     warnings: list[str]
     store: StoreDoc
     steps_under_way: int

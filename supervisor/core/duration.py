@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer
 
+MOST = timedelta(days=3650)
+"""Dates far beyond it can't be counted with."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
@@ -18,7 +20,10 @@ def parse(text: str) -> timedelta:
     flat = text.replace(" ", "")
     if not _WHOLE.fullmatch(flat):
         raise ValueError('expected a duration such as "500ms", "30s", "5m", "1h30m" or "14d"')
-    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(flat)))
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(flat))
+    if not seconds <= MOST.total_seconds():
+        raise ValueError("expected at most ten years (3650d)")
+    return timedelta(seconds=seconds)
 
 
 def words(seconds: float) -> str:

@@ -161,6 +161,7 @@ class Outbox:
         except NotThis as error:
             log.error("outbox.dead_letter", surface=surface, message=first.id, why=str(error))
             desk.done.add(first.id)
+            desk.refused += 1
             self._told(MessageTold(first.id, ok=False, refused=True))
             return 0.0
         except Exception as error:  # noqa: BLE001  # a surface may fail in any way, and delays only itself

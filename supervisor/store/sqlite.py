@@ -6,6 +6,7 @@ sentence that says what was found and what to do.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -15,18 +16,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event, inspect, select
+from sqlalchemy import Connection, Engine, create_engine, delete, event, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from supervisor.core.model import RECORDS, AuditEntry, Identity, Record, key_of
-from supervisor.errors import CommitFailed, StateBusy, StateDamaged, StateError, StateNewer
+from supervisor.errors import CommitFailed, StateBusy, StateDamaged, StateError
 from supervisor.store import audit
 from supervisor.store.codec import from_row, to_row
+from supervisor.store.examine import UNHARMED, examine_file, examine_place, examine_room, refusal
 from supervisor.store.schema import META, TABLES, VERSION, grow, metadata
-
-NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "glusterfs", "ceph", "lustre"})
 
 
 class SqliteStore:
@@ -38,8 +38,11 @@ class SqliteStore:
         self._prepare_folder()
         self._lock = self._take_lock()
         try:
-            self._engine = self._connect()
-            self._check()
+            if not examine_file(path):
+                self._create()
+            with contextlib.suppress(PermissionError):  # somebody else's file that we may write: theirs to protect
+                os.chmod(path, 0o600)
+            self._engine = _connect(path)
         except BaseException:
             os.close(self._lock)
             raise
@@ -47,6 +50,7 @@ class SqliteStore:
     # -- opening
 
     def _prepare_folder(self) -> None:
+        examine_place(self.path)
         folder = self.path.parent
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -54,13 +58,6 @@ class SqliteStore:
             raise StateError(
                 f"{folder}: can't make the state folder ({error.strerror}); choose another `state`"
             ) from error
-        if self.path.is_dir():
-            raise StateError(f"{self.path} is a folder, a state file was expected; give `state` the path of a file")
-        kind = _file_system(folder)
-        if kind in NETWORK_FILE_SYSTEMS:
-            raise StateError(
-                f"{folder} is on a network file system ({kind}), where locks can't be trusted; use a local disk"
-            )
 
     def _take_lock(self) -> int:
         path = self.path.with_name(self.path.name + ".lock")
@@ -78,49 +75,33 @@ class SqliteStore:
             raise StateBusy(
                 f"{self.path} is in use by another daemon (pid {holder}); stop it, or choose another `state`"
             ) from error
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        try:
+            examine_room(self.path)
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(lock)
+            raise StateError(f"{path} can't be written ({error.strerror}); make room on its disk") from error
+        except StateError:
+            os.close(lock)
+            raise
         return lock
 
-    def _connect(self) -> Engine:
-        engine = create_engine(
-            f"sqlite:///{self.path}",
-            poolclass=StaticPool,
-            connect_args={"check_same_thread": False, "timeout": 5.0, "isolation_level": None},
-        )
-
-        @event.listens_for(engine, "connect")
-        def _pragmas(connection: sqlite3.Connection, _: Any) -> None:  # Any: SQLAlchemy's connection record
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
-                connection.execute(f"PRAGMA {pragma}")
-
-        @event.listens_for(engine, "begin")
-        def _begin(connection: Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-        return engine
-
-    def _check(self) -> None:
+    def _create(self) -> None:
+        """Make an empty state file, and put it in place complete: an empty or half-made one is never ours."""
+        part = self.path.with_name(self.path.name + ".new")
         try:
-            with self._engine.begin() as connection:
-                verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-                if verdict != "ok":
-                    raise StateDamaged(f"{self.path} is damaged ({verdict}); restore a backup, nothing was changed")
-                names = set(inspect(connection).get_table_names())
-                if not names:
-                    metadata.create_all(connection)
-                    connection.execute(META.insert().values(version=VERSION))
-                elif META.name not in names:
-                    raise StateError(f"{self.path} is no Sickbay state file; choose another `state`")
-                found = connection.execute(select(META.c.version)).scalar() or 0
-                if found > VERSION:
-                    raise StateNewer(
-                        f"{self.path} was written by a newer Sickbay (format {found}, this one reads {VERSION}); upgrade"
-                    )
-                grow(connection)
-            os.chmod(self.path, 0o600)
-        except DBAPIError as error:
-            raise _state_error(self.path, error) from error
+            part.unlink(missing_ok=True)
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            engine = create_engine(f"sqlite:///{part}", poolclass=NullPool)
+            with engine.begin() as connection:
+                metadata.create_all(connection)
+                connection.execute(META.insert().values(version=VERSION))
+            os.rename(part, self.path)
+            _sync(self.path.parent)
+        except (DBAPIError, OSError) as error:
+            part.unlink(missing_ok=True)
+            raise refusal(self.path, _reason(error)) from error
 
     # -- using
 
@@ -128,6 +109,7 @@ class SqliteStore:
         """Return every record; the first time, make the identity."""
         try:
             with self._engine.begin() as connection:
+                grow(connection)
                 if connection.execute(select(TABLES[Identity].c.uid)).first() is None:
                     made = Identity(uuid.uuid4().hex, 0, datetime.now(UTC))
                     connection.execute(TABLES[Identity].insert().values(to_row(made)))
@@ -138,7 +120,10 @@ class SqliteStore:
                         found += [from_row(kind, dict(row)) for row in rows]
                 return found
         except DBAPIError as error:
-            raise _state_error(self.path, error) from error
+            raise refusal(self.path, _reason(error)) from error
+        except ValueError as error:  # pydantic's and json's are both
+            what = str(error).splitlines()[0]
+            raise StateDamaged(f"{self.path} is damaged (a row can't be read: {what}); {UNHARMED}") from error
 
     def commit(self, changes: Sequence[Record], deletes: Sequence[Record]) -> None:
         """Write all or nothing, on disk before it returns. Raises `CommitFailed`."""
@@ -153,7 +138,9 @@ class SqliteStore:
             try:
                 transaction.commit()
             except SQLAlchemyError as error:
-                raise CommitFailed(f"{self.path}: {_reason(error)}", ambiguous=True) from error
+                # A full disk took less than the whole of it: what is rolled back now is on no disk.
+                refused = _is_full(error) and _rolled_back(connection)
+                raise CommitFailed(f"{self.path}: {_reason(error)}", ambiguous=not refused) from error
         except SQLAlchemyError as error:
             raise CommitFailed(f"{self.path}: {_reason(error)}") from error
         finally:
@@ -186,26 +173,50 @@ class SqliteStore:
             self._lock = -1
 
 
-def _reason(error: SQLAlchemyError) -> str:
+def _connect(path: Path) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False, "timeout": 5.0, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: sqlite3.Connection, _: Any) -> None:  # Any: SQLAlchemy's connection record
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return str(error.strerror)
     return str(error.orig) if isinstance(error, DBAPIError) else str(error)
 
 
-def _state_error(path: Path, error: DBAPIError) -> StateError:
-    reason = _reason(error)
-    if "malformed" in reason or "not a database" in reason:
-        return StateDamaged(f"{path} is damaged ({reason}); restore a backup, nothing was changed")
-    if "readonly" in reason or "unable to open" in reason:
-        return StateError(f"{path} can't be written ({reason}); the daemon needs its state file writable")
-    return StateError(f"{path} can't be used ({reason})")
+def _is_full(error: SQLAlchemyError) -> bool:
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlite_errorname", "") == "SQLITE_FULL"
 
 
-def _file_system(folder: Path) -> str:
-    """Return the type of the file system that holds a folder."""
-    best, kind = "", ""
-    real = str(folder.resolve())
-    for line in Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
-        mount, found = line.split()[1:3]
-        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
-        if inside and len(mount) >= len(best):
-            best, kind = mount, found
-    return kind
+def _rolled_back(connection: Connection) -> bool:
+    """Roll back what a failed COMMIT left; return whether that is certain."""
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, sqlite3.Connection):
+        return False
+    try:
+        driver.rollback()
+    except sqlite3.Error:
+        return False
+    return not driver.in_transaction
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -17,7 +17,7 @@ import pytest
 
 from supervisor.providers.local import faults
 from supervisor.surfaces.metrics import OPENMETRICS, TEXT
-from tests.acceptance.test_daemon import Sickbay, free_port
+from tests.program import Sickbay, free_port
 from tests.scrapes import series
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
@@ -70,7 +70,7 @@ def eventually(look: Callable[[], Any], limit: float = 30.0) -> Any:
     while True:
         try:
             found = look()
-        except ConnectionError:
+        except (ConnectionError, AssertionError):  # not there yet, or not ready yet
             found = None
         if found or time.monotonic() > deadline:
             return found

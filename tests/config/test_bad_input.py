@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor.config import load, peek_socket
+from supervisor.config.models import GuardsTable, JudgementTable
 from supervisor.core.model import Mode
+from supervisor.core.text import clean
 from supervisor.errors import ConfigError, PluginError
 from supervisor.plugins import Catalogue, discover
 
@@ -63,28 +66,76 @@ ROWS = {
     "a missing key": ("desired = 3\n", "", "config.toml:4: [fleet.web] desired — this key is missing"),
     "a listener for the world": ("[fleet.web]", 'listen = "0.0.0.0:80"\n[fleet.web]', 'listen = "0.0.0.0:80" — expected a loopback address'),
     "a state that is no path": ("sqlite:///tmp", "mysql:///tmp", 'expected "sqlite:///ABSOLUTE/PATH/state.db"'),
-    "broken syntax": ("desired = 3", "desired = = 3", "line 6, column 11: Invalid value; mend the TOML syntax there"),
+    "broken syntax": ("desired = 3", "desired = = 3", "config.toml:6: desired = = 3 — column 11: Invalid value; mend the TOML syntax there"),
     "a floor above the other": ("[fleet.web]", "[guards]\nlb_floor = 0.9\n[fleet.web]", "lb_floor = 0.9 — expected at most serving_floor (0.8)"),
     "a share above one": ("[fleet.web]", '[guards]\nbreaker_share = "140%"\n[fleet.web]', 'breaker_share = "140%" — expected less than or equal to 1'),
     "a sick rate below the blip rate": ("[fleet.web]", "[judgement]\nsick_rate = 0.005\n[fleet.web]", "expected more than blip_rate (0.01)"),
+    "a pace of zero": ("[fleet.web]", 'inventory = "0s"\n[fleet.web]', 'inventory = "0s" — expected 100ms to 1d'),
+    "a duration of centuries": ("[fleet.web]", '[judgement]\nsick_after = "9999999999999999d"\n[fleet.web]', "expected at most ten years (3650d)"),
+    "a retention below the running time": ("[fleet.web]", '[quarantine]\nretention = "1h"\n[fleet.web]', "retention = 1h — expected at least `running` (4h)"),
+    "a chance that is certain": ("[fleet.web]", "[judgement]\nsick_rate = 1\n[fleet.web]", "sick_rate = 1 — expected less than 1"),
+    "an infinite rate": ("[fleet.web]", "[judgement]\nfalse_alarms_per_month = inf\n[fleet.web]", "false_alarms_per_month = inf — expected less than or equal to 1000000"),
+    "a newcomer that nobody checks": ("[fleet.web]", "[judgement]\nstartup_passes = 0\n[fleet.web]", "startup_passes = 0 — expected greater than or equal to 1"),
+    "a share that is no number": ("[fleet.web]", '[guards]\nlb_floor = "half%"\n[fleet.web]', 'lb_floor = "half%" — expected a share such as 0.3 or "30%"'),
+    "a number of five thousand digits": ("desired = 3", "desired = " + "9" * 5000, "holds a number of more than 4000 digits"),
+    "a key of two thousand parts": ("desired = 3", ".".join("a" * 2000) + " = 3", "is nested too deeply"),
+    "thirty tables in each other": ("desired = 3", "desired = " + "{a = " * 30 + "1" + "}" * 30, "is nested too deeply"),
+    "a path with a NUL": ("builtin:web", "a\\u0000b", "config.toml:10: fleet.web.local.image — holds a NUL character; take it out"),
+    "a value that moves the cursor": ('"local"', '"lo\\u001b[31m\\ncal"', 'provider = "lo cal" — this provider is not known'),
+    "a fleet that is no name": ("[fleet.web]", "[fleet.'a b']\n[fleet.web]", "config.toml:4: [fleet] a b — expected a name of at most 63 letters"),
+    "a remediation that is a number": ("desired = 3", "desired = 3\nremediation = [3]", "[fleet.web] remediation = 3 — expected"),
+    "a chat that is no table": ("[fleet.web]", "[chat]\nterminal = 3\n[fleet.web]", "[chat] terminal = 3 — expected a table"),
+    "a front door on the page's port": ('builtin:web"', 'builtin:web"\nfront_door = "127.0.0.1:8750"', "[supervisor] listen has this address; give each its own"),
     "a misspelt threshold": ("[fleet.web]", '[judgement]\nsick_aftr = "30s"\n[fleet.web]', "did you mean `sick_after`?"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_mistake_is_named_with_its_place_and_its_remedy(name: str, tmp_path: Path) -> None:
-    """File, line, table, key, what was found and what was expected."""
+    """File, line, table, key, what was found and what was expected, in one line for one mistake."""
     good, bad, sentence = ROWS[name]
     assert good in GOOD
+    said = read(tmp_path, GOOD.replace(good, bad, 1))
 
-    assert sentence in read(tmp_path, GOOD.replace(good, bad, 1))
+    assert sentence in said
+    assert 1 == len(said.splitlines()) or name in CASCADES
+
+
+CASCADES = {"an unknown table"}  # taking away its table also takes away the keys in it
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     """Nobody wants to mend a file one error at a time."""
     text = GOOD.replace("desired = 3", "desired = -1").replace("port = 8080", "prot = 1")
+    text += '\n[plugins]\npaths = ["nowhere"]\n'
 
-    assert 2 == len(read(tmp_path, text).splitlines())
+    assert 3 == len(read(tmp_path, text).splitlines())
+
+
+def test_two_fleets_want_two_front_doors(tmp_path: Path) -> None:
+    """The second one is named, with the first."""
+    text = GOOD + GOOD[GOOD.index("[fleet.web]") :].replace("fleet.web", "fleet.two")
+
+    assert ['config.toml:21: [fleet.two] local = "127.0.0.1:8080" — fleet web has this address; give each its own'] == (
+        read(tmp_path, text).splitlines()
+    )
+
+
+EDITORS: dict[str, Callable[[str], str]] = {
+    "with a byte order mark": lambda text: "\ufeff" + text,
+    "with line ends of two bytes": lambda text: text.replace("\n", "\r\n"),
+    "with both": lambda text: "\ufeff" + text.replace("\n", "\r\n"),
+    "without a last line end": str.rstrip,
+}
+
+
+@pytest.mark.parametrize("name", EDITORS)
+def test_whatever_the_editor_writes_is_read_and_its_lines_are_counted(name: str, tmp_path: Path) -> None:
+    """The same file is good, and the same mistake is on the same line."""
+    assert "" == read(tmp_path, EDITORS[name](GOOD))
+    assert read(tmp_path, EDITORS[name](GOOD.replace("desired", "desird"))).startswith(
+        "config.toml:6: [fleet.web] desird"
+    )
 
 
 def test_two_checks_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -99,12 +150,21 @@ def test_two_checks_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_an_unreadable_file_is_one_sentence(tmp_path: Path) -> None:
     """No file, and a file that is no text."""
     with pytest.raises(
-        ConfigError, match="can't be read .No such file or directory.; give the file's path with --config"
+        ConfigError, match="can't be read .No such file or directory.; give a readable file's path with --config"
     ):
         load(tmp_path / "none.toml", CATALOGUE)
     (tmp_path / "raw.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="is not UTF-8 text"):
         load(tmp_path / "raw.toml", CATALOGUE)
+
+
+def test_the_socket_is_found_in_a_file_that_is_bad_elsewhere(tmp_path: Path) -> None:
+    """Otherwise nobody could ask the daemon why it refused the file."""
+    path = tmp_path / "config.toml"
+    for bad in ("desired = = 3", "desired = -1", "mode = ["):
+        path.write_text("mode = 3\n" + GOOD.replace("desired = 3", bad), encoding="utf-8")
+
+        assert Path("/tmp/sickbay-test/sickbay.sock") == peek_socket(path)
 
 
 def test_the_shipped_file_is_good_and_only_observes() -> None:
@@ -130,29 +190,88 @@ def test_speed_divides_judgement_and_nothing_else(tmp_path: Path) -> None:
     assert 72 * 3600.0 == config.settings.retention.kept
 
 
-@given(st.data())
-def test_a_mangled_file_raises_nothing_else(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """Whatever somebody types, the answer is a sentence, not a traceback."""
+VALUES = [
+    "true",
+    "[]",
+    "{}",
+    "-1",
+    '"x"',
+    "1e999",
+    "[[1]]",
+    '"../.."',
+    "nan",
+    "9" * 5000,
+    '"\\u0000"',
+    "1979-05-27",
+    '"9e9d"',
+]
+VALUES += [
+    "{a = " * 9 + "1" + "}" * 9,
+    ".".join("a" * 300) + " = 1",
+    '"' + "x" * 300 + '"',
+    '"99999999999d"',
+    "[{kind = 3}]",
+]
+
+
+@st.composite
+def mangled(draw: st.DrawFn) -> bytes:
+    """Return a good file after a few slips of the finger."""
     lines = GOOD.splitlines()
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(lines) - 1))
-        change = data.draw(st.sampled_from(["drop", "double", "value", "junk"]))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(lines) - 1))
+        change = draw(st.sampled_from(["drop", "double", "value", "key", "junk", "move"]))
         if change == "drop":
             lines[at] = ""
         elif change == "double":
             lines.insert(at, lines[at])
         elif change == "value":
-            value = data.draw(st.sampled_from(["true", "[]", "{}", "-1", '"x"', "1e999", "[[1]]", '"../.."', "nan"]))
-            lines[at] = f"{lines[at].split('=')[0]}= {value}" if "=" in lines[at] else lines[at]
+            lines[at] = f"{lines[at].split('=')[0]}= {draw(st.sampled_from(VALUES))}" if "=" in lines[at] else lines[at]
+        elif change == "key":
+            lines.insert(at, f"{draw(st.sampled_from(KEYS))} = {draw(st.sampled_from(VALUES))}")
+        elif change == "move":
+            lines.append(lines.pop(at))
         else:
-            lines[at] += data.draw(st.text(max_size=8))
-    folder = tmp_path_factory.mktemp("mangled")
-    path = folder / "config.toml"
-    path.write_text("\n".join(lines), encoding="utf-8", errors="replace")
+            lines[at] += draw(st.text(max_size=8))
+    return "\n".join(lines).encode(errors="replace")
+
+
+KEYS = sorted(
+    {"provider", "kind", "image", "check", "remediation", "paths", "terminal", "speed", "front_door", "zones", "socket"}
+    | {*JudgementTable.model_fields, *GuardsTable.model_fields}
+)
+
+
+@given(st.one_of(mangled(), st.binary(max_size=400), st.text(max_size=200).map(lambda t: t.encode(errors="replace"))))
+@settings(max_examples=300)
+def test_any_bytes_are_a_configuration_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    """Whatever somebody types or copies there, the answer is no traceback, and every line of it can be shown."""
+    path = tmp_path_factory.getbasetemp() / "any.toml"
+    path.write_bytes(data)
     try:
         load(path, CATALOGUE)
     except ConfigError as error:
-        assert str(error)
+        lines = str(error).split("\n")
+        assert all(line.startswith(str(path)) and line == clean(line) for line in lines)
+
+
+ENDLESS: dict[str, str] = {
+    "one key": ".".join("a" * 500_000) + " = 1",
+    "one list": "x = [" + "1," * 500_000 + "]",
+    "one string": 'x = "' + "a" * 1_000_000 + '"',
+    "one number": "x = " + "9" * 1_000_000,
+    "brackets": "[" * 1_000_000,
+    "keys": "\n".join(f"k{number} = 1" for number in range(20_000)),
+    "tables": "\n".join(f"[t{number}.a]" for number in range(20_000)),
+    "spaces": " " * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+@pytest.mark.timeout(20)
+def test_an_endless_file_is_refused_in_bounded_time(name: str, tmp_path: Path) -> None:
+    """As large as a file may be, and as unkind to a parser."""
+    assert read(tmp_path, ENDLESS[name])
 
 
 PLUGIN = """

@@ -18,6 +18,7 @@ from supervisor.core.signals import OperatorAsked, Reply, Signal, Turn
 from supervisor.runtime.service import Service
 from supervisor.sim.run import until
 from supervisor.sim.world import Behaviour, World
+from supervisor.surfaces.listen import Taken, take
 from supervisor.surfaces.web import Server
 from tests import stages
 
@@ -62,6 +63,13 @@ class Front:
         )
         self.asked: list[OperatorAsked] = []
         self.port = 0
+        self.taken: Taken | None = None
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self.server.close()
+        if self.taken is not None:
+            self.taken.close()
 
     def now(self) -> Now:
         """A later moment each time."""
@@ -91,6 +99,7 @@ def figures() -> FiguresDoc:
     return {
         "version": __version__,
         "config": "/etc/sickbay/config.toml",
+        "config_refused": [],
         "warnings": ["fleet web: this is a warning"],
         "store": {"commits": 1, "refuses": ""},
         "steps_under_way": 0,
@@ -109,11 +118,12 @@ def figures() -> FiguresDoc:
 
 
 @asynccontextmanager
-async def serving(front: Front, folder: Path) -> AsyncIterator[Front]:
-    """Listen on a unix socket and on a free port of loopback."""
-    await front.server.listen(folder / "s.sock", ("127.0.0.1", 0))
+async def serving(front: Front, folder: Path, port: int = 0) -> AsyncIterator[Front]:
+    """Listen on a unix socket and on a port of loopback, a free one unless it is named."""
+    front.taken = take(folder / "s.sock", ("127.0.0.1", port))
+    await front.server.listen(front.taken)
     front.port = front.server.ports[0]
     try:
         yield front
     finally:
-        await front.server.close()
+        await front.close()

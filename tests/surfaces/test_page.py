@@ -58,17 +58,16 @@ async def test_the_page_follows_what_happens_without_a_reload(front: Front) -> N
     assert [] == there.complaints
 
 
-async def test_a_lost_connection_is_said_and_mended(front: Front, tmp_path: Path) -> None:
+async def test_a_lost_connection_is_said_and_mended(tmp_path: Path) -> None:
     """A page that is no longer live says so; when the daemon is back, it is live again."""
-    port = front.port
-    async with visit(f"http://127.0.0.1:{port}/") as there:
-        await expect(there.page.locator("#live.on")).to_contain_text("live")
-        await front.server.close()
-        await expect(there.page.locator("#live.off")).to_contain_text("connection lost")
-        again = Front(ATTACKED, SETTINGS)
-        await again.server.listen(tmp_path / "again.sock", ("127.0.0.1", port))
-        await expect(there.page.locator("#live.on")).to_contain_text("live", timeout=20_000)
-        await again.server.close()
+    async with serving(Front(ATTACKED, SETTINGS), tmp_path) as first:
+        port = first.port
+        async with visit(f"http://127.0.0.1:{port}/") as there:
+            await expect(there.page.locator("#live.on")).to_contain_text("live")
+            await first.close()
+            await expect(there.page.locator("#live.off")).to_contain_text("connection lost")
+            async with serving(Front(ATTACKED, SETTINGS), tmp_path, port):
+                await expect(there.page.locator("#live.on")).to_contain_text("live", timeout=20_000)
 
 
 async def test_what_a_reader_opened_stays_open(front: Front) -> None:

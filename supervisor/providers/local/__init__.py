@@ -32,6 +32,11 @@ class LocalProvider:
         return options.zones
 
     @classmethod
+    def claims(cls, options: LocalOptions) -> tuple[str, ...]:
+        """Return the addresses that nobody else can have: the front door's."""
+        return (options.front_door,) if options.front_door else ()
+
+    @classmethod
     def image(cls, options: LocalOptions, version: str) -> ResolvedImage:
         """Name the golden image by its content. Raises `ProviderError` in one clear sentence."""
         return ResolvedImage(image_id(options.image), version)

@@ -46,7 +46,7 @@ class LocalCloud:
     """One local fleet. Machines and front door live on when it is closed, or when the supervisor dies."""
 
     def __init__(self, layout: Layout, options: LocalOptions, supervisor: str) -> None:
-        """Open a fleet whose folders are made. Nothing is started yet."""
+        """Open a fleet. Nothing is made or started yet."""
         self.layout = layout
         self.options = options
         self._front_door = FrontDoor(layout, options) if options.front_door else None
@@ -55,13 +55,13 @@ class LocalCloud:
 
     @classmethod
     def open(cls, fleet: str, options: LocalOptions, state: Path, uid: str) -> LocalCloud:
-        """Open a fleet, keep its golden image, and see that its front door can listen. Raises `ProviderError`."""
+        """See that a fleet's front door can listen, then make its folders and keep its image. Raises `ProviderError`."""
         layout = Layout.of(state, fleet)
-        layout.make()
-        ImageStore(layout.images).keep(options.image)
         cloud = cls(layout, options, uid)
         if cloud._front_door is not None and (why := cloud._front_door.why_not()):
             raise ProviderError(why)
+        layout.make()
+        ImageStore(layout.images).keep(options.image)
         return cloud
 
     async def inventory(self) -> Sequence[Machine]:

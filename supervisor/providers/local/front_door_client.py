@@ -60,7 +60,7 @@ class FrontDoor:
 
     def why_not(self) -> str:
         """Return '' if it runs or could be started now, else one sentence."""
-        if self._runs():
+        if self._runs() and self._listens_on() == self.options.front_door:
             return ""
         why = why_taken(*split_listen(self.options.front_door))
         return f"the front door of fleet {self.layout.fleet} can't listen: {why}" if why else ""
@@ -72,9 +72,10 @@ class FrontDoor:
                 trim_log(self.folder / "log", MOST_LOG)
                 if self._runs() and self._is_as_configured():
                     return
-                self._stop()
+                # One that serves is ended only when the next one can have its place.
                 if why := self.why_not():
                     raise ProviderError(why)
+                self._stop()
                 environment = {"PYTHONPATH": str(Path(supervisor.__file__).parents[1])}
                 detached.write_launch(self.folder, self._command(), self.folder, environment)
                 detached.start(self.folder, generation=0)
@@ -103,8 +104,19 @@ class FrontDoor:
         ]
 
     def _is_as_configured(self) -> bool:
+        return self._started_as() == self._command()
+
+    def _listens_on(self) -> str:
+        try:
+            started_as = self._started_as()
+        except (OSError, ValueError):
+            return ""
+        return started_as[started_as.index("--listen") + 1] if "--listen" in started_as[:-1] else ""
+
+    def _started_as(self) -> list[str]:
         spec = read_json(self.folder / "launch.json")
-        return isinstance(spec, dict) and spec.get("argv") == self._command()
+        argv = spec.get("argv") if isinstance(spec, dict) else None
+        return [str(part) for part in argv] if isinstance(argv, list) else []
 
     def _runs(self) -> bool:
         try:

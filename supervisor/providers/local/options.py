@@ -8,13 +8,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from supervisor.core.duration import Duration
 from supervisor.providers.local.image import WEB
 
-Pace = Annotated[Duration, Field(ge=timedelta(milliseconds=50), le=timedelta(hours=1))]
-"""50 ms to 1 h."""
+
+def _pace(value: timedelta) -> timedelta:
+    if not timedelta(milliseconds=50) <= value <= timedelta(hours=1):
+        raise ValueError("expected 50ms to 1h")
+    return value
+
+
+Pace = Annotated[Duration, AfterValidator(_pace)]
 
 
 class LocalOptions(BaseModel):
@@ -71,5 +77,5 @@ def split_listen(value: str) -> tuple[str, int]:
             f'{value!r} is not ADDRESS:PORT; expected one such as "127.0.0.1:8080", or "" for none'
         ) from None
     if not 0 < number < 65536:
-        raise ValueError(f"port {number} is outside 1 to 65535")
+        raise ValueError("expected a port from 1 to 65535")
     return address, number

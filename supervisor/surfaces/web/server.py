@@ -9,7 +9,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ from aiohttp import web
 from supervisor.core.context import Context
 from supervisor.core.documents import FiguresDoc
 from supervisor.core.signals import OperatorAsked, Reply
+from supervisor.surfaces.listen import Taken
 from supervisor.surfaces.web.acting import Acting
 from supervisor.surfaces.web.events import Events
 from supervisor.surfaces.web.openapi import openapi
@@ -90,15 +90,11 @@ class Server:
         self._document = openapi(self._routes)
         self._runners: list[web.AppRunner] = []
 
-    async def listen(self, path: Path, address: tuple[str, int] | None) -> None:
-        """Listen on the unix socket, and on loopback if asked to. Raises `OSError` for a taken address."""
-        runner = await self._runner(acting=True)
-        path.unlink(missing_ok=True)
-        await web.UnixSite(runner, path).start()
-        path.chmod(0o660)
-        if address is not None:
-            reading = await self._runner(acting=False)
-            await web.TCPSite(reading, *address).start()
+    async def listen(self, taken: Taken) -> None:
+        """Answer on sockets that were taken: everything on the unix socket, reading on loopback."""
+        await web.SockSite(await self._runner(acting=True), taken.unix).start()
+        if taken.tcp is not None:
+            await web.SockSite(await self._runner(acting=False), taken.tcp).start()
 
     async def _runner(self, *, acting: bool) -> web.AppRunner:
         app = web.Application(client_max_size=LARGEST_BODY, middlewares=[_tidy] if acting else [_tidy, self._own_names])
