@@ -76,6 +76,8 @@ def examine_file(path: Path) -> bool:
             _examine_content(path, reading)
     except sqlite3.Error as error:
         raise refusal(path, str(error)) from error
+    except UnicodeError as error:  # what SQLite took for text is none
+        raise StateDamaged(f"{path} is damaged (garbled text); {UNHARMED}") from error
     return True
 
 
@@ -97,7 +99,7 @@ def _examine_content(path: Path, reading: sqlite3.Connection) -> None:
 
 def refusal(path: Path, reason: str) -> StateError:
     """Turn what SQLite says into an error with a remedy."""
-    if "malformed" in reason or "not a database" in reason:
+    if any(word in reason for word in ("malformed", "not a database", "decode")):
         return StateDamaged(f"{path} is damaged ({reason}); {UNHARMED}")
     if "readonly" in reason or "unable to open" in reason:
         return StateError(f"{path} can't be written ({reason}); the daemon needs its state file writable")

@@ -210,7 +210,8 @@ async def test_a_plugin_that_blocks_or_raises_hurts_only_itself(
 
 def children() -> list[int]:
     """Return the check hosts that are our children."""
-    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    pids = map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+    return [pid for pid in pids if b"checkhost_child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 async def test_a_dead_prober_is_started_again_and_told_everything(watching: Watching, server: int) -> None:
