@@ -10,8 +10,10 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 # Debian packages that setting up and testing need: package:what proves that it is there
 DEBIAN := python3-venv
+# and that only the tests need
+DEBIAN_TEST := monitoring-plugins-basic
 
-.PHONY: help demo test test-unit check format lock bench wheel setup clean
+.PHONY: help demo test test-unit test-packages check format lock bench wheel setup clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 4
@@ -29,10 +31,13 @@ $(STAMP): requirements.lock pyproject.toml tools/debian-packages
 demo: $(STAMP)
 	@$(BIN)/sickbay demo --once
 
-test: $(STAMP)
+test-packages: $(STAMP)
+	@bash tools/debian-packages "$(PYTHON)" $(DEBIAN_TEST)
+
+test: test-packages
 	$(BIN)/python -m pytest -q
 
-test-unit: $(STAMP)
+test-unit: test-packages
 	$(BIN)/python -m pytest -q -m "not acceptance"
 
 check: $(STAMP)
