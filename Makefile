@@ -8,9 +8,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 BIN := .venv/bin
 STAMP := .venv/.ready
-# Debian packages that setting up and testing need: package:what proves that it is there
+# Debian packages that setting up needs, and those that only the tests need besides
 DEBIAN := python3-venv
-# and that only the tests need
 DEBIAN_TEST := monitoring-plugins-basic
 
 .PHONY: help demo test test-unit test-packages check format lock bench wheel setup clean

@@ -181,8 +181,8 @@ class ProgramAnswer:
 class ProgramProbe(Protocol):
     """Programs on this machine, without a shell, a terminal or any secret of the supervisor's.
 
-    Nothing of a program outlives its run: what it left in the background is killed with it. Only a check that says
-    `isolated = True` may ask with this.
+    Nothing of a program outlives its run: what it left in the background is killed with it. A check that ships with
+    Sickbay and asks with this says `isolated = True`; a third-party one runs in the plugin host as it is.
     """
 
     async def run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ProgramAnswer:

@@ -34,6 +34,7 @@ LABEL = 8192
 LONGEST_TRACE = 256 * 1024
 OFFENCE = b"!"
 
+_HERE = Path(__file__).resolve().parents[1]
 _label: ContextVar[bytes] = ContextVar("label", default=b"")
 _FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)$')
 
@@ -153,6 +154,3 @@ def _place(trace: str, file: str) -> str:
     library = sysconfig.get_path("stdlib")
     foreign = [f"{name}:{line}" for name, line, _ in frames if not name.startswith((library, str(_HERE), "<"))]
     return next(iter(own or foreign), "")
-
-
-_HERE = Path(__file__).resolve().parents[1]

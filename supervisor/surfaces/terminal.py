@@ -24,6 +24,7 @@ MARKS = {
     "incident.resolved": "✓",
     "incident.closed": "■",
     "fleet.state": "◆",
+    "plugin.benched": "!",
     "sight.lost": "!",
 }
 COLOURS = {"✗": "31", "!": "31", "✓": "32", "■": "32", "▶": "36", "‖": "33", "◆": "1"}

@@ -221,6 +221,22 @@ async def test_a_short_block_accuses_nobody(watching: Watching, port: int, tmp_p
     assert [] == watching.told
 
 
+async def test_a_host_that_talks_nonsense_is_started_again(watching: Watching, port: int, tmp_path: Path) -> None:
+    """A plugin that finds our socket can't bring the supervisor down with it."""
+    body = (
+        "for name in os.listdir('/proc/self/fd'):\n"
+        "    path = f'/proc/self/fd/{name}'\n"
+        "    if os.path.lexists(path) and 'socket' in os.readlink(path):\n"
+        '        os.write(int(name), b\'\\0\\0\\0\\x13{"type": "results"}\')\n'
+        "return CheckResult.ok('fine')"
+    )
+    begin(watching, tmp_path, port, bad=body)
+    await watching.until(lambda: watching.hosts.plugins.stats.restarts >= 2)
+
+    assert {Status.OK} == {r.status for r in watching.of("i-1", "prober")}
+    assert 0 == watching.hosts.prober.stats.restarts
+
+
 async def test_with_the_host_dies_all_that_it_started(watching: Watching, port: int, tmp_path: Path) -> None:
     """Also what had left its session and lost its parent."""
     hides = "setsid sh -c 'sleep 1000 & exit' &"
