@@ -29,7 +29,7 @@ class Watching:
         """Return the results of one instance."""
         return [r for r in self.results if r.instance == instance and check in ("", r.check)]
 
-    async def until(self, done: Callable[[], object], limit: float = 20.0) -> None:
+    async def until(self, done: Callable[[], object], limit: float = 40.0) -> None:
         """Wait for real processes."""
         async with asyncio.timeout(limit):
             while not done():

@@ -73,7 +73,7 @@ class Programs:
 
     def __init__(self) -> None:
         """Adopt orphans from now on."""
-        stragglers.adopt_orphans()
+        stragglers.adopt_orphans(adopt=True)
         self._mark = os.environ.get(stragglers.MARK) or secrets.token_hex(8)
         self._numbers = itertools.count(1)
         self._prlimit = shutil.which("prlimit", path="/usr/bin:/bin")
@@ -101,9 +101,10 @@ class Programs:
         return ProgramAnswer(process.returncode, bytes(pipes[0].kept), bytes(pipes[1].kept), seconds)
 
     async def close(self) -> None:
-        """Wait until everything that was given up is gone."""
+        """Wait until everything that was given up is gone; adopt nobody any more, for nobody would be reaped."""
         while self._burials:
             await asyncio.gather(*self._burials, return_exceptions=True)
+        stragglers.adopt_orphans(adopt=False)
 
     def _limits(self) -> list[str]:
         """Return the wrapper that limits what comes after it. Not preexec_fn: between fork and exec no Python is safe."""

@@ -22,10 +22,10 @@ PAUSE = 0.01
 _SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
-def adopt_orphans() -> None:
-    """Become the parent of every descendant that loses its own."""
+def adopt_orphans(*, adopt: bool) -> None:
+    """Become the parent of every descendant that loses its own, or no longer."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+    if libc.prctl(_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "can't adopt orphans")
 
 

@@ -105,7 +105,7 @@ ANSWERS = {
     "it awaits for ever": ("await asyncio.Event().wait()", Status.CRITICAL, True, "no answer within 500ms"),
     "it will not be cancelled": (
         "while True:\n    try:\n        await asyncio.sleep(1000)\n    except BaseException:\n        pass",
-        Status.UNKNOWN, False, "the check goes on, 2s after it began, though its time was up; mend it",
+        Status.UNKNOWN, False, "after it began, though its time was up; mend it",
     ),
     "it returns ten megabytes": ("return CheckResult.critical('x' * 10_000_000)", Status.CRITICAL, False, "xxx"),
     "it raises ten megabytes": ("raise RuntimeError('x' * 10_000_000)", Status.UNKNOWN, False, "the check itself failed: RuntimeError: xxx"),
@@ -145,7 +145,7 @@ CULPRITS = {
     "it blocks and holds Python's lock": (
         "import re; re.match('(a+)+$', 'a' * 60 + 'b')", "blocked the plugin host for 5s at {here}",
     ),
-    "it prints a gigabyte": ("print('x' * 1_000_000_000)", "blocked the plugin host for 5s at {here}"),
+    "it prints a gigabyte": ("[print('x' * 1_000_000) for _ in range(1000)]", "blocked the plugin host for 5s at {here}"),
     "it kills its process": ("os._exit(7)", "brought the plugin host down: it ended with exit code 7"),
     "it crashes": (
         "import ctypes; ctypes.string_at(0)", "brought the plugin host down: it was killed by SIGSEGV",
