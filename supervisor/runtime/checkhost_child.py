@@ -38,8 +38,10 @@ FLUSH = 0.05
 LARGEST_BATCH = 500
 MOST_IN_FLIGHT = 4000
 FASTEST = 0.2
+STALL = 0.1
+"""Seconds without a turn of our own that count as standing still."""
 STOOD_STILL = 0.5
-"""Seconds without a turn of our own after which an answer that did not come in time proves nothing."""
+"""Seconds of standing still, or half the time limit, during which an answer that did not come proves nothing."""
 GRACE = 1.0
 """Seconds that a check has to end once its time is up."""
 
@@ -89,7 +91,8 @@ class Host:
         self.started = 0
         self.missed = 0
         self.lags: list[float] = []
-        self.turned = self.still_until = boottime()
+        self.turned = boottime()
+        self.stood = 0.0  # seconds, since the start
 
     # -- what to watch
 
@@ -144,12 +147,15 @@ class Host:
         """Start what is due, for ever."""
         while True:
             now = boottime()
-            if now - self.turned > STOOD_STILL:
-                self.still_until = now
+            self.stood = self._stood(now)
             self.turned = now
             for pair, due in self.wheel.advance(now):
                 self._start(pair, due)
             await asyncio.sleep(TICK)
+
+    def _stood(self, now: float) -> float:
+        """Return for how many seconds we have stood still, all together."""
+        return self.stood + (now - self.turned if now - self.turned > STALL else 0.0)
 
     def _start(self, pair: Pair, due: float) -> None:
         known = self.instances.get(pair[0])
@@ -183,12 +189,13 @@ class Host:
             self._report(pair, Ran(CheckResult.unknown(text), now, now))
 
     async def _run(self, pair: Pair, spec: _Spec, instance: Instance) -> None:
+        stood = self.stood
         running = run_check(spec.check, instance, self.probe, spec.timeout)
         try:
             ran = await (self.custody.hold(spec.kind, spec.file, running) if self.custody else running)
         finally:
             self.flying.pop(pair, None)
-        if ran.result.silent and (ran.sent < self.still_until or boottime() - self.turned > STOOD_STILL):
+        if ran.result.silent and self._stood(boottime()) - stood > min(STOOD_STILL, spec.timeout / 2):
             # The answer may have come and waited: our own standing still is no instance's silence.
             ran = replace(ran, result=CheckResult.unknown("the check host itself stood still meanwhile"))
         if pair[0] in self.instances:

@@ -105,6 +105,8 @@ class Programs:
         while self._burials:
             await asyncio.gather(*self._burials, return_exceptions=True)
         stragglers.adopt_orphans(adopt=False)
+        for _ in range(2):  # there will be no second sight later
+            self._reap(set())
 
     def _limits(self) -> list[str]:
         """Return the wrapper that limits what comes after it. Not preexec_fn: between fork and exec no Python is safe."""
