@@ -8,11 +8,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 BIN := .venv/bin
 STAMP := .venv/.ready
-# Debian packages that setting up needs, and those that only tests need
+# Debian packages that setting up needs, and those that only the tests need besides
 DEBIAN := python3-venv
-DEBIAN_TEST := prometheus
+DEBIAN_TEST := chromium monitoring-plugins-basic prometheus
 
-.PHONY: help demo test test-unit check format lock bench wheel setup clean
+.PHONY: help demo test test-unit test-packages check format lock bench wheel setup clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 4
@@ -30,12 +30,13 @@ $(STAMP): requirements.lock pyproject.toml tools/debian-packages
 demo: $(STAMP)
 	@$(BIN)/sickbay demo --once --stay
 
-test: $(STAMP)
+test-packages: $(STAMP)
 	@bash tools/debian-packages "$(PYTHON)" $(DEBIAN_TEST)
+
+test: test-packages
 	$(BIN)/python -m pytest -q
 
-test-unit: $(STAMP)
-	@bash tools/debian-packages "$(PYTHON)" $(DEBIAN_TEST)
+test-unit: test-packages
 	$(BIN)/python -m pytest -q -m "not acceptance"
 
 check: $(STAMP)

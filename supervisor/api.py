@@ -18,13 +18,14 @@ Cadence, time limit, thresholds, retries, guards and crash safety belong to Sick
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
 from supervisor.core.model import Lifecycle, PlannedStep, Role, Status, Subject, Verb
+from supervisor.core.nagios import NagiosOutput, read_nagios
 
 __all__ = [
     "RESERVED_KEYS",
@@ -34,9 +35,12 @@ __all__ = [
     "HttpProbe",
     "Instance",
     "Lifecycle",
+    "NagiosOutput",
     "NoAnswer",
     "Plan",
     "Probe",
+    "ProgramAnswer",
+    "ProgramProbe",
     "Refusal",
     "Remediation",
     "Role",
@@ -45,7 +49,9 @@ __all__ = [
     "Subject",
     "TcpAnswer",
     "TcpProbe",
+    "Unrunnable",
     "Verb",
+    "read_nagios",
 ]
 
 RESERVED_KEYS = frozenset({"name", "kind", "role", "interval", "timeout"})
@@ -70,7 +76,7 @@ class CheckResult:
 
     `text` is one line for people (cut at 2 KiB, control characters stripped). `seconds` is the latency that the
     check measured, if it did. `silent` means that there was no answer at all. `metrics` are numbers for plots, in
-    base units.
+    base units: seconds, bytes, ratios (0.15, not 15 %); the first 64 are kept.
     """
 
     status: Status
@@ -119,6 +125,10 @@ class Refusal(Exception):
     """Raised by a probe: the connection was refused, reset or broken off. An answer, and a bad one: CRITICAL."""
 
 
+class Unrunnable(Exception):
+    """Raised by a probe: the program must not be trusted or can't be started. UNKNOWN: it says nothing of the instance."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
     """An HTTP answer. `body` is cut at 64 KiB; `seconds` runs from the start of connecting to the last byte kept."""
@@ -155,6 +165,31 @@ class TcpProbe(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ProgramAnswer:
+    """How a program ended: its exit code, or the negative number of the signal that killed it.
+
+    `stdout` and `stderr` are cut at 64 KiB each; `seconds` runs from the start to the exit.
+    """
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+
+
+class ProgramProbe(Protocol):
+    """Programs on this machine, without a shell, a terminal or any secret of the supervisor's.
+
+    Nothing of a program outlives its run: what it left in the background is killed with it. A check that ships with
+    Sickbay and asks with this says `isolated = True`; a third-party one runs in the plugin host as it is.
+    """
+
+    async def run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ProgramAnswer:
+        """Run once; `env` is added to a short environment. Raises `Unrunnable`."""
+        ...
+
+
 class Probe(Protocol):
     """What a check asks with. All of it obeys the check's time limit."""
 
@@ -168,12 +203,19 @@ class Probe(Protocol):
         """TCP."""
         ...
 
+    @property
+    def program(self) -> ProgramProbe:
+        """Programs."""
+        ...
+
 
 class Check(BaseModel, ABC):
     """One kind of question to an instance. Subclass with `kind="…"`; the fields are the keys of its table."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind_name: ClassVar[str] = ""
+    isolated: ClassVar[bool] = False
+    """Whether it belongs into the plugin host even though it ships with Sickbay: because it runs foreign code."""
 
     def __init_subclass__(cls, *, kind: str = "", **kwargs: object) -> None:
         """Name the kind."""

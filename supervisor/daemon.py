@@ -51,7 +51,7 @@ class Daemon:
         self.config = config
         self.catalogue = catalogue
         self.ready = asyncio.Event()
-        self.hosts = CheckHosts()
+        self.hosts = CheckHosts(self._benched)
         self.clouds: dict[str, Cloud] = {}
         self._writer = Writer()
         self._uid = ""
@@ -212,6 +212,10 @@ class Daemon:
         ]
         if moved:
             raise ConfigError("\n".join(moved))
+
+    def _benched(self, sentence: str) -> None:
+        if self._service is not None:
+            self._service.notice("plugin.benched", sentence)
 
     async def _sentinels(self) -> None:
         """Report what must work if we can see at all."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from supervisor.api import Instance
+from supervisor.api import Check, Instance
 from supervisor.cli.base import (
     DEFAULT_CONFIG,
     TROUBLE,
@@ -22,12 +22,15 @@ from supervisor.cli.base import (
     sentences,
     when,
 )
+from supervisor.config import ConfiguredCheck
 from supervisor.core.duration import words
 from supervisor.core.text import clean
 from supervisor.daemon import read_config
 from supervisor.errors import OperatorError
 from supervisor.runtime.probe import NetworkProbe
 from supervisor.runtime.runner import Ran, run_check
+
+AT_ONCE = 32
 
 
 @app.command()
@@ -56,10 +59,18 @@ def check(
 
         async def all_of_them() -> list[tuple[Instance, str, Ran]]:
             probe = NetworkProbe()
-            pairs = [(target, spec, one) for target in targets for spec, one in made]
-            ran = await asyncio.gather(*(run_check(one, target, probe, spec.timeout) for target, spec, one in pairs))
-            await probe.close()
-            return [(target, spec.name, result) for (target, spec, _), result in zip(pairs, ran, strict=True)]
+            turn = asyncio.Semaphore(AT_ONCE)  # programs may be among them, and waiting here costs no check its time
+
+            async def one_of_them(target: Instance, spec: ConfiguredCheck, one: Check) -> tuple[Instance, str, Ran]:
+                async with turn:
+                    return target, spec.name, await run_check(one, target, probe, spec.timeout)
+
+            try:
+                return await asyncio.gather(
+                    *(one_of_them(target, spec, one) for target in targets for spec, one in made)
+                )
+            finally:
+                await probe.close()
 
         found = asyncio.run(all_of_them())
     rows = [
@@ -67,7 +78,8 @@ def check(
     ]
     if as_json:
         keys = ("instance", "zone", "check", "status", "took", "text")
-        print_json([dict(zip(keys, row, strict=True)) for row in rows])
+        metrics = [dict(r.result.metrics) for _, _, r in found]
+        print_json([{**dict(zip(keys, row, strict=True)), "metrics": m} for row, m in zip(rows, metrics, strict=True)])
     else:
         print_table(("instance", "zone", "check", "status", "took", "text"), rows)
     if any(str(r.result.status) != "ok" for _, _, r in found):

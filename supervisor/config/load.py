@@ -61,7 +61,7 @@ class ConfiguredCheck:
     role: Role
     interval: float
     timeout: float
-    builtin: bool
+    builtin: bool  # whether the prober runs it; else the plugin host
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,7 +453,8 @@ class _Reader:
                 (*path, "timeout"), _show(table.get("timeout", "3s")), "expected more than 0 and at most the interval"
             )
         options = check.model_dump(mode="json")
-        return ConfiguredCheck(keys.name or kind, kind, options, keys.role, interval, timeout, plugin.builtin)
+        builtin = plugin.builtin and not plugin.cls.isolated
+        return ConfiguredCheck(keys.name or kind, kind, options, keys.role, interval, timeout, builtin)
 
 
 def _near(name: str | int, model: type[BaseModel]) -> list[str]:

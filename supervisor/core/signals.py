@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from supervisor.core.model import BootTime, Incident, Lifecycle, Machine, Record, Seconds, Status, Step, Workflow
 from supervisor.core.requests import Outcome, Request
 from supervisor.core.settings import Settings
 
+NO_METRICS: Mapping[str, float] = MappingProxyType({})
+
 # ---------------------------------------------------------------------------------------------- signals
 
 
 class Result(NamedTuple):
-    """One answer of one check. `sent` and `done` are on the boot clock; `silent` marks a time-out: no answer at all."""
+    """One answer of one check. `sent` and `done` are on the boot clock; `silent` marks a time-out: no answer at all.
+
+    `metrics` are numbers for plots, in base units; nothing is judged by them.
+    """
 
     instance: str
     check: str
@@ -23,6 +29,7 @@ class Result(NamedTuple):
     sent: BootTime
     done: BootTime
     text: str = ""
+    metrics: Mapping[str, float] = NO_METRICS
 
 
 class ResultsReported(NamedTuple):

@@ -1,15 +1,13 @@
 """The parent's side of the check hosts: starts them, feeds them, restarts them. While one is dead nothing is known.
 
-`CheckHosts` owns both children and is the one that the rest of the program talks to.
+`CheckHosts` owns both children and is the one that the rest of the program talks to. A kind of check that stops its host
+is named, and benched: it is not run for a while, so that the others can go on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,11 @@ from typing import Any
 import structlog
 
 from supervisor.core.model import Status
-from supervisor.core.signals import Command, Forget, Observe, Result
-from supervisor.runtime.checkhost_child import environment
+from supervisor.core.signals import NO_METRICS, Command, Forget, Observe, Result
+from supervisor.core.text import clean
+from supervisor.runtime.bench import Bench
+from supervisor.runtime.flight import Culprit
+from supervisor.runtime.hostprocess import HostProcess
 from supervisor.runtime.wire import Message, pack, receive
 
 log = structlog.get_logger()
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 STALLED_AFTER = 10.0
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 30.0
+SLOW_AGAIN = 300.0
 STATUS = {str(status): status for status in Status}
 
 
@@ -53,20 +55,35 @@ class HostStats:
 class ChildHost:
     """One child process and everything it was told, so that its successor can be told the same."""
 
-    def __init__(self, name: str, results: asyncio.Queue[Sequence[Result]]) -> None:
-        """Prepare; `run` starts the process."""
+    def __init__(
+        self, name: str, results: asyncio.Queue[Sequence[Result]], tell: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Prepare; `run` starts the process. `tell` is given a sentence about each check that is benched."""
         self.name = name
         self.stats = HostStats()
         self._results = results
-        self._configuration: Message = {"type": "configure", "paths": [], "fleets": {}}
+        self._tell = tell
+        self._bench = Bench()
+        self._sitting: dict[str, str] = {}
+        self._slow: dict[str, float] = {}
+        self._fleets: Mapping[str, Sequence[CheckSpec]] = {}
+        self._paths: Sequence[Path] = ()
+        self._names: frozenset[str] = frozenset()
         self._instances: dict[str, dict[str, Any]] = {}  # Any: JSON
         self._writer: asyncio.StreamWriter | None = None
 
     def configure(self, fleets: Mapping[str, Sequence[CheckSpec]], paths: Sequence[Path]) -> None:
-        """Take the checks of every fleet."""
-        self._configuration = {
+        """Take the checks of every fleet. Whoever was benched may play again."""
+        self._fleets, self._paths = fleets, paths
+        self._names = frozenset(spec.name for specs in fleets.values() for spec in specs)
+        self._bench.clear()
+        self._send(self._configuration())
+
+    def _configuration(self) -> Message:
+        self._sitting = self._bench.sitting(asyncio.get_running_loop().time())
+        return {
             "type": "configure",
-            "paths": [str(p) for p in paths],
+            "paths": [str(p) for p in self._paths],
             "fleets": {
                 fleet: [
                     {
@@ -75,13 +92,13 @@ class ChildHost:
                         "options": dict(s.options),
                         "interval": s.interval,
                         "timeout": s.timeout,
+                        "benched": self._sitting.get(s.kind, ""),
                     }
                     for s in specs
                 ]
-                for fleet, specs in fleets.items()
+                for fleet, specs in self._fleets.items()
             },
         }
-        self._send(self._configuration)
 
     def apply(self, commands: Sequence[Command]) -> None:
         """Take `Observe` and `Forget`."""
@@ -130,67 +147,71 @@ class ChildHost:
 
     async def _live(self) -> str:
         """Run one child until it ends; return why."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # the daemon's working folder is no place to import from
-                "-m",
-                "supervisor.runtime.checkhost_child",
-                "--name",
-                self.name,
-                "--fd",
-                str(theirs.fileno()),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                env=environment(os.environ),
-                start_new_session=True,
-            )
-        reader, writer = await asyncio.open_connection(sock=ours)
-        self._writer = writer
+        host = await HostProcess.start(self.name)
+        self._writer = host.writer
         self.stats.alive = True
         self.stats.restarts += 1
+        why = ""
         try:
-            self._send(self._configuration)
+            self._send(self._configuration())
             if self._instances:
                 self._send({"type": "observe", "instances": list(self._instances.values())})
-            return await self._read(reader)
+            why = await self._read(host.reader)
         finally:
             self._writer = None
-            writer.transport.abort()
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+            ended = await host.end()
+            culprit = host.culprit(ended)
+        if culprit is not None:
+            self._send_off(culprit)
+        return why or f"it {ended}"
+
+    def _send_off(self, culprit: Culprit) -> None:
+        sentence = clean(self._bench.send(culprit.kind, culprit.what, asyncio.get_running_loop().time()))
+        log.warning("plugin.benched", kind=culprit.kind, text=sentence)
+        self._tell(sentence)
 
     async def _read(self, reader: asyncio.StreamReader) -> str:
+        """Take messages; return why there will be no more, "" when the child closed its end."""
         while True:
             try:
                 async with asyncio.timeout(STALLED_AFTER):
                     message = await receive(reader)
+                if message is None:
+                    return ""
+                if message["type"] == "stats":
+                    self._figures(message)
+                elif message["type"] == "results":
+                    await self._results.put([_result(item) for item in message["results"] if item[1] in self._names])
             except TimeoutError:
-                return f"no sign of life for {STALLED_AFTER:.0f}s: a check blocks it"
-            except ValueError as error:
-                return str(error)
-            if message is None:
-                return "it ended"
-            if message["type"] == "stats":
-                self.stats.last = message
-            elif message["type"] == "results":
-                await self._results.put([_result(item) for item in message["results"]])
+                return f"no sign of life for {STALLED_AFTER:.0f}s"
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+                return f"it sent what no check host sends ({type(error).__name__}: {clean(str(error), 200)})"
+
+    def _figures(self, message: Message) -> None:
+        """Take the child's figures, once a second; tell of slow checks; let those play whose time on the bench is over."""
+        now = asyncio.get_running_loop().time()
+        for kind, seconds in message.pop("slow", {}).items():
+            if now - self._slow.get(kind, -SLOW_AGAIN) >= SLOW_AGAIN:
+                self._slow[kind] = now
+                log.warning("plugin.slow", kind=kind, blocked_for=round(float(seconds), 3))
+        self.stats.last = message
+        if self._sitting.keys() != self._bench.sitting(now).keys():
+            self._send(self._configuration())
 
 
 def _result(item: list[Any]) -> Result:  # Any: JSON
-    return Result(item[0], item[1], STATUS[item[2]], bool(item[3]), item[4], item[5], item[6])
+    metrics = item[7] if len(item) > 7 else NO_METRICS
+    return Result(item[0], item[1], STATUS[item[2]], bool(item[3]), float(item[4]), float(item[5]), item[6], metrics)
 
 
 class CheckHosts:
-    """Both children: the prober for built-in checks, the plugin host for the others, once there are any."""
+    """Both children: the prober for network checks, the plugin host for foreign code, once there is any."""
 
-    def __init__(self) -> None:
-        """Prepare; `run` starts them."""
+    def __init__(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Prepare; `run` starts them. `tell` is given a sentence about each check that is benched."""
         self._queue: asyncio.Queue[Sequence[Result]] = asyncio.Queue(maxsize=1000)
         self.prober = ChildHost("prober", self._queue)
-        self.plugins = ChildHost("plugins", self._queue)
+        self.plugins = ChildHost("plugins", self._queue, tell)
         self._has_plugins = asyncio.Event()
 
     def configure(self, fleets: Mapping[str, Sequence[CheckSpec]], paths: Sequence[Path]) -> None:

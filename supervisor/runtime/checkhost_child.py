@@ -1,8 +1,8 @@
 """The check host: a child process that runs checks on a cadence and sends what they answer.
 
 One program, started twice: as the *prober* for the built-in network checks, and as the *plugin host* for third-party
-ones, so that a blocking or greedy plugin hurts neither the supervisor nor the prober. It holds no cloud credentials,
-and ends with its parent.
+ones and for programs, so that a blocking or greedy plugin hurts neither the supervisor nor the prober. It holds no cloud
+credentials, and ends with its parent.
 """
 
 from __future__ import annotations
@@ -10,19 +10,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import inspect
 import os
 import socket
+import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+import traceback
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from supervisor.api import Check, Instance
+from supervisor.api import Check, CheckResult, Instance, Probe
+from supervisor.core.duration import words
 from supervisor.core.model import Status
+from supervisor.core.text import clean
 from supervisor.plugins import discover
+from supervisor.runtime.custody import Custody
 from supervisor.runtime.probe import NetworkProbe
 from supervisor.runtime.runner import Ran, boottime, run_check
 from supervisor.runtime.wheel import Wheel, phase
@@ -33,7 +38,12 @@ FLUSH = 0.05
 LARGEST_BATCH = 500
 MOST_IN_FLIGHT = 4000
 FASTEST = 0.2
-SLOW_CALLBACK = 0.25
+STALL = 0.1
+"""Seconds without a turn of our own that count as standing still."""
+STOOD_STILL = 0.5
+"""Seconds of standing still, or half the time limit, during which an answer that did not come proves nothing."""
+GRACE = 1.0
+"""Seconds that a check has to end once its time is up."""
 
 Pair = tuple[str, str]  # instance, check
 
@@ -41,28 +51,48 @@ Pair = tuple[str, str]  # instance, check
 @dataclass(frozen=True, slots=True)
 class _Spec:
     name: str
+    kind: str
+    file: str
     check: Check
     interval: float
     timeout: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    task: asyncio.Task[None]
+    begun: float
+
+
+class Benched(Check):
+    """Stands in for a check whose kind is not run for a while."""
+
+    why: str
+
+    async def run(self, instance: Instance, probe: Probe) -> CheckResult:
+        """Say so."""
+        return CheckResult.unknown(self.why)
+
+
 class Host:
     """Cadence, runs in flight, and the batch of results on its way."""
 
-    def __init__(self, name: str, writer: asyncio.StreamWriter) -> None:
-        """Begin with nothing to watch."""
-        self.name = name
+    def __init__(self, writer: asyncio.StreamWriter, custody: Custody | None = None) -> None:
+        """Begin with nothing to watch; `custody` keeps an eye on foreign code."""
+        self.custody = custody
         self.writer = writer
         self.probe = NetworkProbe()
         self.specs: dict[str, dict[str, _Spec]] = {}
         self.instances: dict[str, tuple[Instance, bool]] = {}
         self.wheel: Wheel[Pair] = Wheel(boottime())
-        self.flying: dict[Pair, asyncio.Task[None]] = {}
+        self.flying: dict[Pair, _Flight] = {}
         self.told: dict[Pair, tuple[str, str]] = {}
         self.batch: list[list[Any]] = []  # Any: JSON
         self.started = 0
         self.missed = 0
         self.lags: list[float] = []
+        self.turned = boottime()
+        self.stood = 0.0  # seconds, since the start
 
     # -- what to watch
 
@@ -84,12 +114,7 @@ class Host:
     def _configure(self, message: Message) -> None:
         catalogue = discover([Path(p) for p in message["paths"]])
         self.specs = {
-            fleet: {
-                c["name"]: _Spec(
-                    c["name"], catalogue.checks[c["kind"]].cls(**c["options"]), c["interval"], c["timeout"]
-                )
-                for c in checks
-            }
+            fleet: {c["name"]: _spec(c, catalogue.checks[c["kind"]].cls) for c in checks}
             for fleet, checks in message["fleets"].items()
         }
         for instance, fast in list(self.instances.values()):
@@ -121,9 +146,16 @@ class Host:
     async def turn(self) -> None:
         """Start what is due, for ever."""
         while True:
-            for pair, due in self.wheel.advance(boottime()):
+            now = boottime()
+            self.stood = self._stood(now)
+            self.turned = now
+            for pair, due in self.wheel.advance(now):
                 self._start(pair, due)
             await asyncio.sleep(TICK)
+
+    def _stood(self, now: float) -> float:
+        """Return for how many seconds we have stood still, all together."""
+        return self.stood + (now - self.turned if now - self.turned > STALL else 0.0)
 
     def _start(self, pair: Pair, due: float) -> None:
         known = self.instances.get(pair[0])
@@ -141,16 +173,31 @@ class Host:
         self.wheel.add(pair, following)
         if pair in self.flying or len(self.flying) >= MOST_IN_FLIGHT:
             self.missed += 0 if fast and pair in self.flying else 1
+            self._press(pair, spec, now)
             return
         self.started += 1
         self.lags.append(now - due)
-        self.flying[pair] = asyncio.create_task(self._run(pair, spec, instance), name=f"{pair[1]} of {pair[0]}")
+        task = asyncio.create_task(self._run(pair, spec, instance), name=f"{pair[1]} of {pair[0]}")
+        self.flying[pair] = _Flight(task, now)
+
+    def _press(self, pair: Pair, spec: _Spec, now: float) -> None:
+        """Cancel a run again that goes on although it was told that its time is up, and say so."""
+        flight = self.flying.get(pair)
+        if flight is not None and now - flight.begun > spec.timeout + GRACE:
+            flight.task.cancel()
+            text = f"the check goes on, {words(now - flight.begun)} after it began, though its time was up; mend it"
+            self._report(pair, Ran(CheckResult.unknown(text), now, now))
 
     async def _run(self, pair: Pair, spec: _Spec, instance: Instance) -> None:
+        stood = self.stood
+        running = run_check(spec.check, instance, self.probe, spec.timeout)
         try:
-            ran = await run_check(spec.check, instance, self.probe, spec.timeout)
+            ran = await (self.custody.hold(spec.kind, spec.file, running) if self.custody else running)
         finally:
             self.flying.pop(pair, None)
+        if ran.result.silent and self._stood(boottime()) - stood > min(STOOD_STILL, spec.timeout / 2):
+            # The answer may have come and waited: our own standing still is no instance's silence.
+            ran = replace(ran, result=CheckResult.unknown("the check host itself stood still meanwhile"))
         if pair[0] in self.instances:
             self._report(pair, ran)
 
@@ -164,9 +211,8 @@ class Host:
                 self.told[pair] = ("ok", text)
         else:
             self.told.pop(pair, None)
-        self.batch.append(
-            [pair[0], pair[1], str(result.status), int(result.silent), round(ran.sent, 6), round(ran.done, 6), text]
-        )
+        item = [pair[0], pair[1], str(result.status), int(result.silent), round(ran.sent, 6), round(ran.done, 6), text]
+        self.batch.append([*item, dict(result.metrics)] if result.metrics else item)
         if len(self.batch) >= LARGEST_BATCH:
             self.flush()
 
@@ -199,51 +245,60 @@ class Host:
                 "lag_p99": lags[int(len(lags) * 0.99)] if lags else 0.0,
                 "lag_max": lags[-1] if lags else 0.0,
             }
+            if self.custody is not None:
+                stats["slow"] = self.custody.look()
             self.writer.write(pack(stats))
+
+
+def _spec(told: dict[str, Any], cls: type[Check]) -> _Spec:  # Any: JSON
+    check = Benched(why=told["benched"]) if told["benched"] else cls(**told["options"])
+    return _Spec(told["name"], told["kind"], inspect.getfile(cls), check, told["interval"], told["timeout"])
 
 
 def _pace(spec: _Spec, *, fast: bool) -> float:
     return max(FASTEST, spec.interval / 5) if fast and spec.interval > FASTEST else spec.interval
 
 
-async def serve(name: str, fd: int) -> None:
+async def serve(name: str, fd: int, flight: int) -> None:
     """Serve the parent at the other end of the socket, until it closes."""
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=fd))
-    host = Host(name, writer)
+    custody = Custody(fd, flight) if name == "plugins" else None
+    host = Host(writer, custody)
     loops = [
         asyncio.create_task(host.turn(), name="turn"),
         asyncio.create_task(host.flushing(), name="flushing"),
         asyncio.create_task(host.counting(), name="counting"),
     ]
+    for loop in loops:
+        loop.add_done_callback(lambda _: writer.transport.abort())  # without one of them we are no host: end
     try:
         while (message := await receive(reader)) is not None:
             host.take(message)
-            if any(task.done() for task in loops):
-                break
     finally:
-        for task in [*loops, *host.flying.values()]:
+        tasks = [*loops, *(flight.task for flight in host.flying.values())]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
+        _, stuck = await asyncio.wait(tasks, timeout=GRACE)
         await host.probe.close()
-
-
-def environment(parent: Mapping[str, str]) -> dict[str, str]:
-    """Return what a check host may see of the environment: no credentials of any kind."""
-    kept = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONWARNINGS", "SSL_CERT_FILE", "SSL_CERT_DIR")
-    return {name: parent[name] for name in kept if name in parent}
+        if stuck:  # a check that will not be cancelled must not keep us either
+            os._exit(1)
 
 
 def main() -> None:
-    """Run as a program: `python -m supervisor.runtime.checkhost_child --name prober --fd N`."""
+    """Run as a program: `python -m supervisor.runtime.checkhost_child --name prober --fd N --flight N`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--name", required=True)
     parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--flight", type=int, required=True)
     arguments = parser.parse_args()
     gc.freeze()
     try:
-        uvloop.run(serve(arguments.name, arguments.fd))
+        uvloop.run(serve(arguments.name, arguments.fd, arguments.flight))
     except KeyboardInterrupt:
         os._exit(130)
+    except Exception as error:  # noqa: BLE001  # one line for the log, which takes few
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        sys.exit(clean(f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What checks ask with: HTTP and TCP to the instance itself, bounded in time by the runner and in size here.
+"""What checks ask with: HTTP and TCP to the instance, and programs; bounded in time by the runner and in size here.
 
 A refusal is an answer; silence is none: every way in which a connection can fail is put into one of the two. Nothing
 here follows a redirect, a proxy or a cookie, and no check can be talked into asking a link-local address.
@@ -17,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from supervisor.api import HttpAnswer, NoAnswer, Refusal, TcpAnswer
+from supervisor.runtime.program import Programs
 
 KEPT_BODY = 64 * 1024
 SILENT = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
@@ -130,6 +131,7 @@ class NetworkProbe:
         """Open nothing yet."""
         self._http = Http()
         self._tcp = Tcp()
+        self._programs: Programs | None = None
 
     @property
     def http(self) -> Http:
@@ -141,6 +143,15 @@ class NetworkProbe:
         """TCP."""
         return self._tcp
 
+    @property
+    def program(self) -> Programs:
+        """Programs. Who asks for it adopts orphans: so the prober never does."""
+        if self._programs is None:
+            self._programs = Programs()
+        return self._programs
+
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Let go of the connections, and of the programs."""
         await self._http.close()
+        if self._programs is not None:
+            await self._programs.close()

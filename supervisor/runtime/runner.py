@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 
-from supervisor.api import Check, CheckResult, Instance, NoAnswer, Probe, Refusal
+from supervisor.api import Check, CheckResult, Instance, NoAnswer, Probe, Refusal, Unrunnable
 from supervisor.core.duration import words
 from supervisor.core.model import Status
-from supervisor.core.text import clean
+from supervisor.core.text import LIMIT, clean
+from supervisor.runtime.probe import refuse_forbidden
+from supervisor.runtime.program import time_limit
+
+MOST_METRICS = 64
+LONGEST_LABEL = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +34,67 @@ def boottime() -> float:
 
 
 async def run_check(check: Check, instance: Instance, probe: Probe, timeout: float) -> Ran:
-    """Run a check once. Never raises: a failure of the check itself is UNKNOWN."""
+    """Run a check once. Never raises, but for its own cancellation: a failure of the check itself is UNKNOWN."""
     sent = boottime()
     try:
+        result = _tidy(await _answer(check, instance, probe, timeout))
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        result = CheckResult.unknown("the check itself failed: it cancelled itself")
+    except BaseException as error:  # noqa: BLE001  # a plugin may raise anything, SystemExit included
+        result = CheckResult.unknown(clean(f"the check itself failed: {type(error).__name__}: {_said(error)}"))
+    return Ran(result, sent, boottime())
+
+
+async def _answer(check: Check, instance: Instance, probe: Probe, timeout: float) -> object:
+    refuse_forbidden(instance.address)
+    time_limit.set(timeout)
+    try:
         async with asyncio.timeout(timeout):
-            result: object = await check.run(instance, probe)
+            return await check.run(instance, probe)
     except TimeoutError:
-        result = CheckResult.no_answer(f"no answer within {words(timeout)}")
+        return CheckResult.no_answer(f"no answer within {words(timeout)}")
     except NoAnswer as error:
-        result = CheckResult.no_answer(f"no answer: {error}")
+        return CheckResult.no_answer(f"no answer: {error}")
     except Refusal as error:
-        result = CheckResult.critical(str(error))
-    except Exception as error:  # noqa: BLE001  # a plugin may raise anything
-        result = CheckResult.unknown(f"the check itself failed: {type(error).__name__}: {error}")
+        return CheckResult.critical(str(error))
+    except Unrunnable as error:
+        return CheckResult.unknown(str(error))
+
+
+def _tidy(result: object) -> CheckResult:
+    """Return what a check returned, made harmless: types, lengths and numbers may be anything."""
     if not isinstance(result, CheckResult):
-        result = CheckResult.unknown(f"the check returned {type(result).__name__}, expected a CheckResult")
-    if result.status is not Status.CRITICAL and result.silent:
-        result = CheckResult.unknown("the check called an answer silent")
-    tidy = CheckResult(result.status, clean(result.text), result.seconds, result.silent, result.metrics)
-    return Ran(tidy, sent, boottime())
+        return CheckResult.unknown(f"the check returned {type(result).__name__}, expected a CheckResult")
+    status: object = result.status
+    text: object = result.text
+    if not isinstance(status, Status) or not isinstance(text, str):
+        return CheckResult.unknown("the check returned a result whose status or text is of the wrong type")
+    if status is not Status.CRITICAL and result.silent:
+        return CheckResult.unknown("the check called an answer silent")
+    return CheckResult(status, clean(text), _number(result.seconds), bool(result.silent), _metrics(result.metrics))
+
+
+def _metrics(metrics: object) -> dict[str, float]:
+    kept: dict[str, float] = {}
+    for label, value in metrics.items() if isinstance(metrics, Mapping) else ():
+        number = _number(value)
+        if isinstance(label, str) and number is not None:
+            kept[clean(label, LONGEST_LABEL)] = number
+        if len(kept) == MOST_METRICS:
+            break
+    return kept
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and isfinite(value) else None
+
+
+def _said(error: BaseException) -> str:
+    """Return an exception's text; even that may fail, or be of any length."""
+    try:
+        return clean(str(error), LIMIT // 2)
+    except Exception as worse:  # noqa: BLE001  # a plugin's __str__ may raise anything
+        return f"(its text can't be had: {type(worse).__name__})"

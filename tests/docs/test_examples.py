@@ -29,6 +29,17 @@ def test_the_quickstart_configuration_loads(tmp_path: Path) -> None:
         assert tmp_path / "state" / "state.db" == config.state
 
 
+def test_the_howto_checks_load(tmp_path: Path) -> None:
+    """Each table of a how-to page can be put behind the shipped configuration as it is."""
+    pages = sorted((ROOT / "docs" / "howto").glob("*.md"))
+    tables = [text for page in pages for text in blocks(str(page.relative_to(ROOT)), "toml")]
+    for text in tables:
+        (tmp_path / "config.toml").write_text((ROOT / "config.toml").read_text() + "\n" + text)
+        load(tmp_path / "config.toml", discover())
+
+    assert tables
+
+
 def test_the_readme_check_is_found(tmp_path: Path) -> None:
     """The plugin that the README shows can be put into a folder as it is."""
     tmp_path.chmod(0o755)

@@ -6,15 +6,16 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from supervisor.core.model import Status
-from supervisor.core.signals import Forget, Observe, Result
-from supervisor.runtime.checkhost import CheckHosts, CheckSpec
+from supervisor.core.signals import Forget
+from supervisor.runtime.checkhost import CheckSpec
+from tests.watching import Watching, observe, plugin_folder, spec, watching_hosts
 
 pytestmark = pytest.mark.acceptance
 
@@ -37,51 +38,11 @@ class Talks(Check, kind="talks"):
 """
 
 
-class Watching:
-    """Both hosts, and every result that came."""
-
-    def __init__(self) -> None:
-        """Start with nothing."""
-        self.hosts = CheckHosts()
-        self.results: list[Result] = []
-
-    async def collect(self) -> None:
-        """Collect for ever."""
-        async for batch in self.hosts.results():
-            self.results.extend(batch)
-
-    def of(self, instance: str, check: str = "") -> list[Result]:
-        """Return the results of one instance."""
-        return [r for r in self.results if r.instance == instance and check in ("", r.check)]
-
-    async def until(self, done: Callable[[], object], limit: float = 20.0) -> None:
-        """Wait for real processes."""
-        async with asyncio.timeout(limit):
-            while not done():
-                await asyncio.sleep(0.02)
-
-
 @pytest.fixture
 async def watching() -> AsyncIterator[Watching]:
     """Run the hosts for one test."""
-    made = Watching()
-    tasks = [asyncio.create_task(made.hosts.run()), asyncio.create_task(made.collect())]
-    yield made
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def observe(name: str, address: str = "127.0.0.1", *, fast: bool = False) -> Observe:
-    """Watch one instance."""
-    return Observe(name, "web", address, "a", "img", "1.0.0", fast)
-
-
-def spec(
-    kind: str, *, name: str = "c", interval: float = 0.2, timeout: float = 0.15, builtin: bool = True, **options: object
-) -> CheckSpec:
-    """Return one check."""
-    return CheckSpec(name, kind, options, interval, timeout, builtin)
+    async with watching_hosts() as made:
+        yield made
 
 
 @pytest.fixture
@@ -189,9 +150,7 @@ async def test_a_plugin_that_blocks_or_raises_hurts_only_itself(
     watching: Watching, server: int, tmp_path: Path
 ) -> None:
     """The prober's cadence goes on; a check that breaks is UNKNOWN; foreign text is made harmless."""
-    (tmp_path / "mine.py").write_text(PLUGIN)
-    (tmp_path / "mine.py").chmod(0o644)
-    tmp_path.chmod(0o755)
+    plugin_folder(tmp_path, PLUGIN)
     foreign = [
         spec(kind, name=kind, builtin=False, interval=0.5, timeout=0.5) for kind in ("blocks", "raises", "talks")
     ]
