@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +14,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from supervisor.api import Check, Remediation
 from supervisor.config.lines import Lines
 from supervisor.config.models import (
+    FLEET_NAME,
+    TABLES,
     ChatTable,
     CheckKeys,
     FleetKeys,
@@ -41,7 +46,6 @@ from supervisor.plugins import Catalogue
 
 Table = dict[str, Any]  # Any: what TOML holds
 M = TypeVar("M", bound=BaseModel)
-TABLES = ("supervisor", "fleet", "judgement", "guards", "quarantine", "chat", "plugins")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +163,20 @@ class _Reader:
         return found
 
     def model(self, model: type[M], path: tuple[str | int, ...], data: Table | None = None) -> M | None:
-        """Check one table against its model."""
+        """Check one table against its model, and that nothing was read as what it is not."""
         if data is None:
             data = self.table(tuple(str(p) for p in path))
+        found: list[ErrorDetails] = []
+        made = None
         try:
-            return model.model_validate(data)
+            made = model.model_validate(data)
+            found = _misread(model, data)
         except ValidationError as error:
-            for e in error.errors(include_url=False):
-                where = tuple(p for p in e["loc"] if isinstance(p, str | int))
-                self._explain((*path, *where), e["type"], e["msg"], e.get("input"), model)
-            return None
+            found = error.errors(include_url=False)
+        for e in found:
+            where = tuple(p for p in e["loc"] if isinstance(p, str | int))
+            self._explain((*path, *where), e["type"], e["msg"], e.get("input"), model)
+        return None if found else made
 
     def _explain(
         self, path: tuple[str | int, ...], kind: str, message: str, found: object, model: type[BaseModel]
@@ -189,9 +197,10 @@ class _Reader:
 
     def config(self, catalogue: Catalogue) -> Config:
         """Check everything."""
-        for name in self.raw.keys() - set(TABLES):
-            near = difflib.get_close_matches(name, TABLES, n=1)
-            hint = f"did you mean [{near[0]}]?" if near else f"known: {', '.join(TABLES)}"
+        tables = ("fleet", *TABLES)
+        for name in self.raw.keys() - set(tables):
+            near = difflib.get_close_matches(name, tables, n=1)
+            hint = f"did you mean [{near[0]}]?" if near else f"known: {', '.join(tables)}"
             self.wrong((name,), "", f"this table is not known; {hint}")
         top = self.model(SupervisorTable, ("supervisor",))
         judgement_table = self.model(JudgementTable, ("judgement",))
@@ -235,9 +244,6 @@ class _Reader:
         )
 
     def _guards(self, guards: Guards) -> Guards:
-        for name in ("lineage_limit", "quarantine_cap", "launch_failures"):
-            if getattr(guards, name) < 1:
-                self.wrong(("guards", name), str(getattr(guards, name)), "expected a whole number of at least 1")
         if guards.lb_floor > guards.serving_floor:
             self.wrong(
                 ("guards", "lb_floor"), str(guards.lb_floor), f"expected at most serving_floor ({guards.serving_floor})"
@@ -284,6 +290,8 @@ class _Reader:
             if not isinstance(data, dict):
                 self.wrong(path, _show(data), "expected a table")
                 continue
+            if not re.fullmatch(FLEET_NAME, name):
+                self.wrong(path, "", "a fleet's name has at most 63 letters, digits, '.', '_' and '-'")
             fleet = self._fleet(name, dict(data), catalogue, top)
             if fleet is not None:
                 made[name] = fleet
@@ -402,6 +410,23 @@ class _Reader:
             )
         options = check.model_dump(mode="json")
         return ConfiguredCheck(keys.name or kind, kind, options, keys.role, interval, timeout, plugin.builtin)
+
+
+def _misread(model: type[BaseModel], data: Table) -> list[ErrorDetails]:
+    """Return what pydantic read as another type: "3" as a number, "yes" as a boolean. A typo must not pass for that.
+
+    Strictness is asked for as if the table were JSON, where text may still be an enum, a path or a duration. Only plain
+    values count: what a plugin's own validator has made of one is its business.
+    """
+    try:
+        model.model_validate_json(json.dumps(data, default=str), strict=True)
+    except ValidationError as error:
+        return [
+            e
+            for e in error.errors(include_url=False)
+            if e["type"].endswith("_type") and isinstance(e["input"], str | int | float)
+        ]
+    return []
 
 
 def _show(found: object) -> str:

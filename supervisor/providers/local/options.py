@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic.config import JsonDict
 
 from supervisor.core.duration import Duration
 from supervisor.providers.local.image import WEB
@@ -17,23 +18,29 @@ Pace = Annotated[Duration, Field(ge=timedelta(milliseconds=50), le=timedelta(hou
 """50 ms to 1 h."""
 
 
+_LABEL = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+_LABELS: JsonDict = {"minItems": 1, "uniqueItems": True, "items": {"type": "string", "pattern": f"^{_LABEL}$"}}
+
+
 class LocalOptions(BaseModel):
     """A fleet of processes on this host, each on a loopback address of its own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     image: Path
     """The golden image: a folder with an executable `start`; "builtin:web" is the one that ships."""
-    zones: tuple[str, ...] = ("a", "b")
+    zones: Annotated[tuple[str, ...], Field(json_schema_extra=_LABELS)] = ("a", "b")
     """Labels; machines are spread over them."""
     port: int = Field(default=8080, ge=1, le=65535)
     """The port on which each machine listens, at its own address."""
-    front_door: str = "127.0.0.1:8080"
+    front_door: Annotated[str, Field(json_schema_extra={"pattern": r"^$|^.+:[0-9]{1,5}$"})] = "127.0.0.1:8080"
     """Where the load balancer listens; "" for a fleet without one."""
     health_path: str = Field(default="/healthz", pattern=r"^/[!-~]*$")
     """What the load balancer asks each machine for; a 2xx answer is well."""
     health_interval: Pace = timedelta(seconds=1)
+    """How often the load balancer asks each machine."""
     health_timeout: Pace = timedelta(seconds=1)
+    """No answer within this time counts as a failure."""
 
     @field_validator("image", mode="before")
     @classmethod
@@ -46,7 +53,7 @@ class LocalOptions(BaseModel):
         if not zones:
             raise ValueError("no zone; expected at least one label")
         for zone in zones:
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", zone):
+            if not re.fullmatch(_LABEL, zone):
                 raise ValueError(f"{zone!r} is not a label; expected letters, digits, '.', '_' and '-'")
         if len(set(zones)) != len(zones):
             raise ValueError("a zone is named twice")
