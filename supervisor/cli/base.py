@@ -27,6 +27,7 @@ from supervisor.errors import (
     SickbayError,
     StateError,
 )
+from supervisor.plugins import refuse_foreign_supervisor
 from supervisor.surfaces.client import Client
 
 GOOD, TROUBLE, WRONG_USE, NO_DAEMON, BAD_CONFIG = 0, 1, 2, 69, 78
@@ -43,6 +44,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why: it goes into the audit log.")]
 InstanceArgument = Annotated[str, typer.Argument(help="The instance's id.")]
 
+OptionalConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="A configuration file, for the plugins that it names.", envvar="SICKBAY_CONFIG"
+    ),
+]
+
 Json = Any  # Any: the API's documents
 COLOURS = {
     "optimal": "green",
@@ -52,6 +60,13 @@ COLOURS = {
     "down": "red",
     "sick": "red",
 }
+
+
+@app.callback()
+def first() -> None:
+    """Look whether the environment is ours, before anything else."""
+    with sentences():
+        refuse_foreign_supervisor()
 
 
 @contextmanager

@@ -7,20 +7,24 @@ from typing import Annotated
 
 import typer
 
-from supervisor import __version__
+import supervisor
 from supervisor.cli.base import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
+    OptionalConfigOption,
     app,
     print_json,
     seconds,
     sentences,
 )
+from supervisor.config import peek_plugin_paths
+from supervisor.config.schema import schema as config_schema
 from supervisor.daemon import configure_logs, read_config
 from supervisor.daemon import run as run_daemon
 from supervisor.demo import Fault
 from supervisor.demo import demo as run_demo
+from supervisor.plugins import discover
 
 
 @app.command()
@@ -56,6 +60,13 @@ def validate(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False)
 
 
 @app.command()
+def schema(config: OptionalConfigOption = None) -> None:
+    """Print the JSON Schema of config.toml, for editors; with --config, the kinds of its plugins are in it."""
+    with sentences():
+        print_json(config_schema(discover(peek_plugin_paths(config) if config else ())))
+
+
+@app.command()
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Break one machine, heal it, and exit.")] = False,
     fault: Annotated[Fault, typer.Option(help="What breaks.")] = Fault.CRASH,
@@ -72,4 +83,4 @@ def demo(
 @app.command()
 def version() -> None:
     """Print the version."""
-    typer.echo(f"sickbay {__version__}")
+    typer.echo(f"sickbay {supervisor.__version__}")
