@@ -11,7 +11,7 @@ STAMP := .venv/.ready
 # Debian packages that setting up and testing need: package:what proves that it is there
 DEBIAN := python3-venv
 
-.PHONY: help demo test test-unit check format lock bench wheel setup clean
+.PHONY: help demo test test-unit check format reference lock bench wheel setup clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 4
@@ -38,12 +38,15 @@ test-unit: $(STAMP)
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy supervisor checks remediations tests bench
+	$(BIN)/mypy supervisor checks remediations tests bench tools
 	$(BIN)/lint-imports
 
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+reference: $(STAMP)
+	$(BIN)/python -m tools.reference
 
 lock:
 	python3 -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv

@@ -27,7 +27,7 @@ from supervisor.plugins import Catalogue, Plugin, discover, doc_of
 
 Row = dict[str, str]
 
-plugins = typer.Typer(help="Checks, remediations and providers: list them, or begin one.")
+plugins = typer.Typer()
 app.add_typer(plugins, name="plugins")
 
 
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 
 @plugins.callback(invoke_without_command=True)
 def listing(context: typer.Context, config: OptionalConfigOption = None, as_json: JsonOption = False) -> None:
-    """List every kind of check, remediation and provider, with its origin; with --config, its plugins as well."""
+    """List every kind of check, remediation and provider; with --config, those of its folders as well."""
     if context.invoked_subcommand is not None:
         return
     with sentences():

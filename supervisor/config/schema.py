@@ -186,7 +186,7 @@ def _tidy(piece: JsonSchemaValue) -> Json:
     low, high = made.pop("ge", None), made.pop("le", None)
     if low is not None and high is not None:
         limits = f"{exact(DURATION.validate_python(low))} to {exact(DURATION.validate_python(high))}"
-        made["description"] = f"{made.get('description', 'A duration')} ({limits})"
+        made["description"] = f"{made.get('description', 'A duration').rstrip('.')}: {limits}."
     if len(made.get("anyOf", ())) == 1:
         made = {**made.pop("anyOf")[0], **made}
     return made
