@@ -38,7 +38,7 @@ test-unit: $(STAMP)
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy supervisor checks remediations tests bench tools
+	$(BIN)/mypy supervisor checks remediations tests bench
 	$(BIN)/lint-imports
 
 format: $(STAMP)

@@ -134,9 +134,10 @@ def _config(document: Json, catalogue: Catalogue) -> str:
 
 
 def _section(document: Json, name: str, node: Json) -> Iterator[str]:
-    """Yield a table, then the tables within it."""
+    """Yield a table, then the tables within it; deeper ones are values in a row."""
     piece = _resolved(document, node)
     inner = {key: n for key, n in piece.get("properties", {}).items() if _is_table(_resolved(document, n))}
+    inner = {} if "." in name else inner
     plain = {key: n for key, n in piece.get("properties", {}).items() if key not in inner}
     if plain or not inner:
         yield f"## `[{name}]`\n\n{piece['description']}\n\n"
@@ -157,11 +158,17 @@ def _table(document: Json, properties: Mapping[str, Json], required: Sequence[st
             f"`{key}`",
             _values(_resolved(document, node), document),
             "**required**" if key in required else _default(node),
-            node.get("description", ""),
+            " ".join(dict.fromkeys(filter(None, (node.get("description"), _told(document, node))))),
         )
         for key, node in properties.items()
     ]
     return _rows(("key", "value", "default", "meaning"), rows)
+
+
+def _told(document: Json, node: Json) -> str:
+    """Say what a table within a table is; what an enumeration is, its values say."""
+    target = document["$defs"].get(node.get("$ref", "").rpartition("/")[2], {})
+    return str(target.get("description", "")) if "properties" in target else ""
 
 
 def _resolved(document: Json, node: Json) -> Json:
@@ -201,6 +208,8 @@ def _values(node: Json, document: Json) -> str:
             return f"list of ({inner})" if " or " in inner else f"list of {inner}"
         case {"type": "object", "additionalProperties": dict(items)}:
             return f"table of {_values(items, document)}"
+        case {"type": "object", "properties": dict(keys)} if keys:
+            return f"table with {', '.join(f'`{key}`' for key in keys)}"
         case _:
             return "table"
 

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from supervisor.api import Check, Remediation
 from supervisor.config.lines import Lines
 from supervisor.config.misread import misread
 from supervisor.config.models import (
-    FLEET_NAME,
-    TABLES,
+    NAME,
     ChatTable,
     CheckKeys,
     FleetKeys,
@@ -31,7 +29,6 @@ from supervisor.config.models import (
     SupervisorTable,
     to_core,
 )
-from supervisor.config.wording import expectation, show, syntax
 from supervisor.core.model import Mode, Role
 from supervisor.core.settings import (
     CheckPolicy,
@@ -47,6 +44,7 @@ from supervisor.plugins import Catalogue
 
 Table = dict[str, Any]  # Any: what TOML holds
 M = TypeVar("M", bound=BaseModel)
+TABLES = ("supervisor", "fleet", "judgement", "guards", "quarantine", "chat", "plugins")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +126,7 @@ class _Reader:
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
         except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: {syntax(str(error))}") from error
+            raise ConfigError(f"{path}: {_syntax(str(error))}") from error
         except RecursionError as error:
             raise ConfigError(f"{path}: is nested too deeply; a config has at most four levels") from error
         self.lines = Lines(source)
@@ -159,7 +157,7 @@ class _Reader:
         for name in path:
             found = found.get(name, {}) if isinstance(found, dict) else {}
         if not isinstance(found, dict):
-            self.wrong(path, show(found), "expected a table")
+            self.wrong(path, _show(found), "expected a table")
             return {}
         return found
 
@@ -167,7 +165,6 @@ class _Reader:
         """Check one table against its model, and that nothing was read as what it is not."""
         if data is None:
             data = self.table(tuple(str(p) for p in path))
-        found: list[ErrorDetails] = []
         made = None
         try:
             made = model.model_validate(data)
@@ -192,16 +189,15 @@ class _Reader:
         elif kind == "missing":
             self.wrong(path, "", "this key is missing; every such table needs it")
         else:
-            self.wrong(path, show(found), expectation(message))
+            self.wrong(path, _show(found), _expected(message))
 
     # -- the file
 
     def config(self, catalogue: Catalogue) -> Config:
         """Check everything."""
-        tables = ("fleet", *TABLES)
-        for name in self.raw.keys() - set(tables):
-            near = difflib.get_close_matches(name, tables, n=1)
-            hint = f"did you mean [{near[0]}]?" if near else f"known: {', '.join(tables)}"
+        for name in self.raw.keys() - set(TABLES):
+            near = difflib.get_close_matches(name, TABLES, n=1)
+            hint = f"did you mean [{near[0]}]?" if near else f"known: {', '.join(TABLES)}"
             self.wrong((name,), "", f"this table is not known; {hint}")
         top = self.model(SupervisorTable, ("supervisor",))
         judgement_table = self.model(JudgementTable, ("judgement",))
@@ -255,7 +251,7 @@ class _Reader:
         """Return the path of the state file."""
         scheme, found, rest = text.partition(":///")
         if scheme != "sqlite" or not found or not rest:
-            self.wrong(("supervisor", "state"), show(text), 'expected "sqlite:///ABSOLUTE/PATH/state.db"')
+            self.wrong(("supervisor", "state"), _show(text), 'expected "sqlite:///ABSOLUTE/PATH/state.db"')
             return None
         if rest.startswith("./"):
             return self.relative(rest)
@@ -270,13 +266,13 @@ class _Reader:
             number = int(port)
         except ValueError:
             self.wrong(
-                ("supervisor", "listen"), show(text), 'expected ADDRESS:PORT such as "127.0.0.1:8750", or "" for off'
+                ("supervisor", "listen"), _show(text), 'expected ADDRESS:PORT such as "127.0.0.1:8750", or "" for off'
             )
             return None
         if not loopback or not 0 <= number <= 65535:
             self.wrong(
                 ("supervisor", "listen"),
-                show(text),
+                _show(text),
                 "expected a loopback address: other listeners need TLS and a token",
             )
             return None
@@ -288,11 +284,12 @@ class _Reader:
         made: dict[str, FleetConfig] = {}
         for name, data in self.table(("fleet",)).items():
             path = ("fleet", name)
-            if not isinstance(data, dict):
-                self.wrong(path, show(data), "expected a table")
+            if not re.fullmatch(NAME, name):
+                self.wrong(path, "", "expected a name of at most 63 letters, digits, '_' and '-'")
                 continue
-            if not re.fullmatch(FLEET_NAME, name):
-                self.wrong(path, "", "a fleet's name has at most 63 letters, digits, '.', '_' and '-'")
+            if not isinstance(data, dict):
+                self.wrong(path, _show(data), "expected a table")
+                continue
             fleet = self._fleet(name, dict(data), catalogue, top)
             if fleet is not None:
                 made[name] = fleet
@@ -308,7 +305,7 @@ class _Reader:
         provider = catalogue.providers.get(provider_name)
         if provider is None and "provider" in data:
             known = ", ".join(sorted(catalogue.providers))
-            self.wrong((*path, "provider"), show(provider_name), f"this provider is not known; known: {known}")
+            self.wrong((*path, "provider"), _show(provider_name), f"this provider is not known; known: {known}")
         options = self.model(provider.Options, (*path, provider_name), options_table) if provider else None
         ladder = self._ladder(path, keys, catalogue)
         configured = self._checks(path, checks, catalogue)
@@ -362,7 +359,7 @@ class _Reader:
             where: tuple[str | int, ...] = (*path, "remediation", place)
             if plugin is None:
                 known = ", ".join(sorted(catalogue.remediations))
-                self.wrong(where, show(kind), f"this remediation is not known; known: {known}")
+                self.wrong(where, _show(kind), f"this remediation is not known; known: {known}")
                 continue
             remediation: Remediation | None = self.model(plugin.cls, where, data)
             if remediation is not None:
@@ -372,7 +369,7 @@ class _Reader:
 
     def _checks(self, path: tuple[str, ...], tables: object, catalogue: Catalogue) -> tuple[ConfiguredCheck, ...]:
         if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
-            self.wrong((*path, "check"), show(tables), f"expected tables [[{'.'.join(path)}.check]]")
+            self.wrong((*path, "check"), _show(tables), f"expected tables [[{'.'.join(path)}.check]]")
             return ()
         made: list[ConfiguredCheck] = []
         for place, table in enumerate(tables):
@@ -382,7 +379,7 @@ class _Reader:
             if any(other.name == check.name for other in made):
                 self.wrong(
                     (*path, "check", place, "name"),
-                    show(check.name),
+                    _show(check.name),
                     "two checks of one fleet have this name; rename one",
                 )
             made.append(check)
@@ -397,17 +394,33 @@ class _Reader:
         if plugin is None:
             if "kind" in table:
                 known = ", ".join(sorted(catalogue.checks))
-                self.wrong((*path, "kind"), show(kind), f"this kind of check is not known; known: {known}")
+                self.wrong((*path, "kind"), _show(kind), f"this kind of check is not known; known: {known}")
             return None
         check: Check | None = self.model(plugin.cls, path, own)
         if keys is None or check is None:
             return None
         interval, timeout = keys.interval.total_seconds(), keys.timeout.total_seconds()
         if not timedelta(milliseconds=100) <= keys.interval <= timedelta(days=1):
-            self.wrong((*path, "interval"), show(table.get("interval")), "expected 100ms to 1d")
+            self.wrong((*path, "interval"), _show(table.get("interval")), "expected 100ms to 1d")
         if not 0 < timeout <= interval:
             self.wrong(
-                (*path, "timeout"), show(table.get("timeout", "3s")), "expected more than 0 and at most the interval"
+                (*path, "timeout"), _show(table.get("timeout", "3s")), "expected more than 0 and at most the interval"
             )
         options = check.model_dump(mode="json")
         return ConfiguredCheck(keys.name or kind, kind, options, keys.role, interval, timeout, plugin.builtin)
+
+
+def _show(found: object) -> str:
+    text = f'"{found}"' if isinstance(found, str) else str(found).lower() if isinstance(found, bool) else repr(found)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _expected(message: str) -> str:
+    text = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    return text if text.startswith("expected") or "expected" in text else f"expected {text}"
+
+
+def _syntax(message: str) -> str:
+    """Turn "… (at line 3, column 7)" round."""
+    text, _, place = message.rpartition(" (at ")
+    return f"{place.rstrip(')')}: {text}; mend the TOML syntax there" if text else f"{message}; mend the TOML syntax"

@@ -19,7 +19,6 @@ from supervisor.core.settings import Guards, Judgement, Retention
 
 SEMVER = r"^\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
-FLEET_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 LOOPBACK = r"^$|^(?:127(?:\.[0-9]{1,3}){3}|\[?[0:]+1\]?):[0-9]{1,5}$"
 """For the JSON Schema; the loader looks closer, and says more."""
 

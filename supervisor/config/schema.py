@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 
-from supervisor.config.models import FLEET_NAME, TABLES, CheckKeys, FleetKeys
+from supervisor.config.models import NAME, TABLES, CheckKeys, FleetKeys
 from supervisor.core.duration import exact
 from supervisor.plugins import Catalogue, doc_of
 
@@ -63,7 +63,7 @@ def schema(catalogue: Catalogue) -> Json:
         "type": "object",
         "description": "One table `[fleet.NAME]` for each fleet.",
         "minProperties": 1,
-        "propertyNames": {"pattern": FLEET_NAME},
+        "propertyNames": {"pattern": NAME},
         "additionalProperties": {"oneOf": [{"$ref": f"#/$defs/fleet.{kind}"} for kind in sorted(options)]},
     }
     document = {
@@ -186,7 +186,8 @@ def _tidy(piece: JsonSchemaValue) -> Json:
     low, high = made.pop("ge", None), made.pop("le", None)
     if low is not None and high is not None:
         limits = f"{exact(DURATION.validate_python(low))} to {exact(DURATION.validate_python(high))}"
-        made["description"] = f"{made.get('description', 'A duration').rstrip('.')}: {limits}."
+        text = made.get("description", "A duration.")
+        made["description"] = text if limits in text else f"{text.rstrip('.')}: {limits}."
     if len(made.get("anyOf", ())) == 1:
         made = {**made.pop("anyOf")[0], **made}
     return made

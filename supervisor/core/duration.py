@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
+MOST = timedelta(days=3650)
+"""Dates far beyond it can't be counted with."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 PATTERN = r"^ *(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d) *)+$"
@@ -19,10 +21,10 @@ def parse(text: str) -> timedelta:
     """Return the duration. Raises `ValueError` with what was expected."""
     if not _WHOLE.fullmatch(text):
         raise ValueError('expected a duration such as "500ms", "30s", "5m", "1h30m" or "14d"')
-    try:
-        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
-    except OverflowError:
-        raise ValueError("expected a duration of less than a million years") from None
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if not seconds <= MOST.total_seconds():
+        raise ValueError("expected at most ten years (3650d)")
+    return timedelta(seconds=seconds)
 
 
 def words(seconds: float) -> str:

@@ -34,18 +34,18 @@ REFUSED = {
     "a sign": "-5s",
     "nothing": "",
     "digits of another script": "٣s",
-    "more than a clock can hold": "99999999999d",
+    "more than a clock can hold": "9999999999999999d",
 }
 
 
 @pytest.mark.parametrize("row", REFUSED)
 def test_what_is_no_duration_is_refused_with_an_example(row: str) -> None:
     """The sentence says what was expected."""
-    with pytest.raises(ValueError, match="expected a duration"):
+    with pytest.raises(ValueError, match="^expected (a duration such as|at most ten years)"):
         parse(REFUSED[row])
 
 
-@given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=10_000)))
+@given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3649)))
 def test_exact_comes_back_as_it_was(duration: timedelta) -> None:
     """A check host is told of a check's options as text: nothing may be lost on the way."""
     assert abs(parse(exact(duration)) - duration) <= timedelta(microseconds=1)

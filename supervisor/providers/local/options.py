@@ -38,9 +38,9 @@ class LocalOptions(BaseModel):
     health_path: str = Field(default="/healthz", pattern=r"^/[!-~]*$")
     """What the load balancer asks each machine for; a 2xx answer is well."""
     health_interval: Pace = timedelta(seconds=1)
-    """How often the load balancer asks each machine."""
+    """How often the load balancer asks each machine: 50ms to 1h."""
     health_timeout: Pace = timedelta(seconds=1)
-    """No answer within this time counts as a failure."""
+    """No answer within this time counts as a failure: 50ms to 1h."""
 
     @field_validator("image", mode="before")
     @classmethod
