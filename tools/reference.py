@@ -189,6 +189,8 @@ def _values(node: Json, document: Json) -> str:
     match node:
         case {"enum": list(choices)}:
             return ", ".join(f"`{json.dumps(choice)}`" for choice in choices)
+        case {"type": "object", "properties": dict(keys)} if keys:
+            return f"table with {', '.join(f'`{key}`' for key in keys)}"
         case {"anyOf": [{"type": "number", "maximum": 1 | 1.0}, {"type": "string"}]}:
             return "share"
         case {"anyOf": list(ways)} | {"oneOf": list(ways)}:
@@ -208,8 +210,6 @@ def _values(node: Json, document: Json) -> str:
             return f"list of ({inner})" if " or " in inner else f"list of {inner}"
         case {"type": "object", "additionalProperties": dict(items)}:
             return f"table of {_values(items, document)}"
-        case {"type": "object", "properties": dict(keys)} if keys:
-            return f"table with {', '.join(f'`{key}`' for key in keys)}"
         case _:
             return "table"
 
