@@ -175,6 +175,8 @@ def _tidy(piece: JsonSchemaValue) -> Json:
                 pass
             case ("properties" | "$defs" | "patternProperties", dict()):
                 made[key] = {name: _tidy(inner) for name, inner in value.items()}
+            case "description", str():
+                made[key] = " ".join(value.split())
             case ("default" | "const" | "enum" | "examples", _):
                 made[key] = value
             case _, [{}, *_]:
