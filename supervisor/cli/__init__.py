@@ -1,4 +1,4 @@
-"""The command line. The only place that exits."""
+"""The command line. The only place that exits, but for `supervisor.__main__` before it."""
 
 from supervisor.cli import local, observe, operate, plugins
 from supervisor.cli.base import app

@@ -27,7 +27,6 @@ from supervisor.errors import (
     SickbayError,
     StateError,
 )
-from supervisor.plugins import refuse_foreign_supervisor
 from supervisor.surfaces.client import Client
 
 GOOD, TROUBLE, WRONG_USE, NO_DAEMON, BAD_CONFIG = 0, 1, 2, 69, 78
@@ -60,13 +59,6 @@ COLOURS = {
     "down": "red",
     "sick": "red",
 }
-
-
-@app.callback()
-def first() -> None:
-    """Look whether the environment is ours, before anything else."""
-    with sentences():
-        refuse_foreign_supervisor()
 
 
 @contextmanager

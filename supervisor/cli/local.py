@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-import supervisor
+from supervisor import __version__
 from supervisor.cli.base import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -83,4 +83,4 @@ def demo(
 @app.command()
 def version() -> None:
     """Print the version."""
-    typer.echo(f"sickbay {supervisor.__version__}")
+    typer.echo(f"sickbay {__version__}")
