@@ -191,7 +191,7 @@ def _values(node: Json, document: Json) -> str:
             return ", ".join(f"`{json.dumps(choice)}`" for choice in choices)
         case {"type": "object", "properties": dict(keys)} if keys:
             return f"table with {', '.join(f'`{key}`' for key in keys)}"
-        case {"anyOf": [{"type": "number", "maximum": 1 | 1.0}, {"type": "string"}]}:
+        case {"anyOf": [{"type": "number"}, {"type": "string", "pattern": str(pattern)}]} if pattern.endswith("%$"):
             return "share"
         case {"anyOf": list(ways)} | {"oneOf": list(ways)}:
             return " or ".join(dict.fromkeys(_values(_resolved(document, way), document) for way in ways))
