@@ -12,7 +12,7 @@ STAMP := .venv/.ready
 DEBIAN := python3-venv
 DEBIAN_TEST := chromium monitoring-plugins-basic prometheus
 
-.PHONY: help demo test test-unit test-packages check format lock bench wheel setup clean
+.PHONY: help demo test test-unit test-packages check format reference lock bench wheel setup clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 4
@@ -48,6 +48,9 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+reference: $(STAMP)
+	$(BIN)/python -m tools.reference
 
 lock:
 	python3 -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv

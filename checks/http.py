@@ -1,4 +1,4 @@
-"""GET a URL on the instance and compare the status code, and the body if asked to."""
+"""The check `http`."""
 
 from typing import Annotated, Literal
 
@@ -11,14 +11,19 @@ Class = Literal["1xx", "2xx", "3xx", "4xx", "5xx"]
 
 
 class HttpCheck(Check, kind="http"):
-    """An HTTP request to the instance's own address; redirects are answers, and are not followed."""
+    """GET a URL on the instance, and compare the status code, and the body if asked to.
+
+    The request goes to the instance's own address; redirects are answers, and are not followed.
+    """
 
     port: Annotated[int, Field(ge=1, le=65535)] = 80
     """The port at the instance's address."""
     path: Annotated[str, Field(pattern=r"^/[!-~]*$", max_length=2048)] = "/healthz"
     """What to ask for."""
     scheme: Literal["http", "https"] = "http"
+    """With https, `verify` says whether the certificate counts."""
     method: Literal["GET", "HEAD"] = "GET"
+    """HEAD asks for no body."""
     expect: tuple[Code | Class, ...] = (200,)
     """The status codes that are well: 200, or [200, 204], or "2xx"."""
     body: str = ""
@@ -28,15 +33,14 @@ class HttpCheck(Check, kind="http"):
     verify: bool = True
     """Whether an https certificate must be good."""
 
-    @field_validator("expect", mode="before")
+    @field_validator("expect", mode="before", json_schema_input_type=Code | Class | tuple[Code | Class, ...])
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return (value,) if isinstance(value, int | str) else value
 
     async def run(self, instance: Instance, probe: Probe) -> CheckResult:
         """Ask once."""
-        host = f"[{instance.address}]" if ":" in instance.address else instance.address
-        url = f"{self.scheme}://{host}:{self.port}{self.path}"
+        url = f"{self.scheme}://{instance.url_host}:{self.port}{self.path}"
         answer = await probe.http.get(url, headers=self.headers, method=self.method, verify=self.verify)
         if answer.status not in self.expect and f"{answer.status // 100}xx" not in self.expect:
             expected = " or ".join(str(code) for code in self.expect)

@@ -1,4 +1,4 @@
-"""Connect to a port of the instance; send something and expect something back, if asked to."""
+"""The check `tcp`."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from supervisor.api import Check, CheckResult, Instance, Probe
 
 
 class TcpCheck(Check, kind="tcp"):
-    """A TCP connection to the instance's own address."""
+    """Connect to a port of the instance; send something and expect something back, if asked to."""
 
     port: Annotated[int, Field(ge=1, le=65535)]
     """The port at the instance's address."""

@@ -1,13 +1,13 @@
-"""Set the sick machine aside without waiting for a replacement; its slot is filled afterwards.
-
-For fleets where a sick machine does harm while it runs. The serving floor still holds it.
-"""
+"""The remediation `quarantine`."""
 
 from supervisor.api import Plan, Remediation, StepPlan, Verb
 
 
 class Quarantine(Remediation, kind="quarantine"):
-    """Withdraw, capture, isolate."""
+    """Set the sick machine aside without waiting for a replacement; its slot is filled afterwards.
+
+    For fleets where a sick machine does harm while it runs. The serving floor still holds it.
+    """
 
     def plan(self) -> Plan:
         """Return the steps in order."""

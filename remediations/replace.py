@@ -1,14 +1,14 @@
-"""Launch a fresh machine from the golden image, prove it, and only then set the sick one aside.
-
-The sick machine leaves the load balancer first, if the load balancer floor permits; otherwise it stays until the
-replacement serves. It is never destroyed here: it is kept in quarantine.
-"""
+"""The remediation `replace`."""
 
 from supervisor.api import Plan, Remediation, StepPlan, Subject, Verb
 
 
 class Replace(Remediation, kind="replace"):
-    """Withdraw, launch, re-check, register, confirm, isolate."""
+    """Launch a fresh machine from the golden image, prove it, and only then set the sick one aside.
+
+    The sick machine leaves the load balancer first, if the load balancer floor permits; otherwise it stays until the
+    replacement serves. It is never destroyed here: it is kept in quarantine.
+    """
 
     def plan(self) -> Plan:
         """Return the steps in order."""

@@ -1,8 +1,4 @@
-"""Restart the machine in place, and bring it back when it passes its startup checks again.
-
-Put it before `replace` in the ladder: `remediation = ["restart", "replace"]`. It destroys what memory could tell about
-the fault, so the log and the last results are captured first.
-"""
+"""The remediation `restart`."""
 
 from typing import ClassVar
 
@@ -10,7 +6,11 @@ from supervisor.api import Plan, Remediation, StepPlan, Verb
 
 
 class Restart(Remediation, kind="restart"):
-    """Withdraw, capture, restart, re-check, register, confirm."""
+    """Restart the machine in place, and bring it back when it passes its startup checks again.
+
+    Put it before `replace` in the ladder: `remediation = ["restart", "replace"]`. It destroys what memory could tell
+    about the fault, so the log and the last results are captured first.
+    """
 
     removes: ClassVar[bool] = False
 

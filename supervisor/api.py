@@ -4,6 +4,7 @@ A *check* puts one kind of question to one instance. Its fields are its keys in 
 
     class HttpCheck(Check, kind="http"):
         port: int = 80
+        "The port at the instance's address."
 
         async def run(self, instance: Instance, probe: Probe) -> CheckResult: ...
 
@@ -12,7 +13,11 @@ A *remediation* is a pure plan of named steps:
     class Replace(Remediation, kind="replace"):
         def plan(self) -> Plan: ...
 
-Cadence, time limit, thresholds, retries, guards and crash safety belong to Sickbay; a plugin has none of them.
+The text below a field is its line in the reference and in the JSON Schema of config.toml; the first sentence of the
+class's docstring, or of the module's where the class has none, is the kind's line in `sickbay plugins`.
+
+Cadence, time limit, thresholds, retries, guards and crash safety belong to Sickbay; a plugin has none of them. A
+check's author tests it with `supervisor.testing`.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ from typing import ClassVar, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
+from supervisor.core.duration import Duration
 from supervisor.core.model import Lifecycle, PlannedStep, Role, Status, Subject, Verb
 from supervisor.core.nagios import NagiosOutput, read_nagios
 
@@ -31,6 +37,7 @@ __all__ = [
     "RESERVED_KEYS",
     "Check",
     "CheckResult",
+    "Duration",
     "HttpAnswer",
     "HttpProbe",
     "Instance",
@@ -68,6 +75,11 @@ class Instance:
     zone: str = ""
     image: str = ""
     version: str = ""
+
+    @property
+    def url_host(self) -> str:
+        """The address as a URL wants it: IPv6 in brackets."""
+        return f"[{self.address}]" if ":" in self.address else self.address
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +222,13 @@ class Probe(Protocol):
 
 
 class Check(BaseModel, ABC):
-    """One kind of question to an instance. Subclass with `kind="…"`; the fields are the keys of its table."""
+    """One kind of question to an instance. Subclass with `kind="…"`; the fields are the keys of its table.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A field of the type `Duration` is written "30s"; other types as TOML writes them. None may be called `name`, `kind`,
+    `role`, `interval` or `timeout`: these belong to Sickbay.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     kind_name: ClassVar[str] = ""
     isolated: ClassVar[bool] = False
     """Whether it belongs into the plugin host even though it ships with Sickbay: because it runs foreign code."""
@@ -251,7 +267,7 @@ Plan: TypeAlias = tuple[StepPlan, ...]
 class Remediation(BaseModel, ABC):
     """A way to heal. Subclass with `kind="…"`. Its plan is frozen in the journal when an incident begins to act."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     kind_name: ClassVar[str] = ""
     starts_from: ClassVar[frozenset[Lifecycle]] = frozenset(
         {Lifecycle.PROBATION, Lifecycle.IN_SERVICE, Lifecycle.WITHDRAWN}

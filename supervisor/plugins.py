@@ -1,7 +1,9 @@
 """Finds checks, remediations and providers. The answer is a value: there is no registry to fill or to reset.
 
 In this order: the built-in folders, the entry points of installed packages, the folders of `[plugins] paths`. A kind
-that is defined twice is an error that names both places.
+that is defined twice is an error that names both places. An entry point names a module, of which every check,
+remediation and provider is taken, or one class. In a folder, each `*.py` is a plugin, but for names that start with
+`_` or `test_`, and pytest's `conftest.py`: tests lie beside what they test.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import os
 import pkgutil
 import stat
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +26,7 @@ from types import ModuleType
 from typing import Generic, TypeVar, cast
 
 from supervisor.api import RESERVED_KEYS, Check, Remediation
+from supervisor.core.text import clean
 from supervisor.errors import PluginError
 from supervisor.ports import Provider
 
@@ -57,23 +61,33 @@ def discover(paths: Sequence[Path] = ()) -> Catalogue:
             _take(catalogue, module, f"built-in {module.__name__.rpartition('.')[2]}.py", builtin=True)
     for name in _names("supervisor.providers"):
         module = importlib.import_module(f"supervisor.providers.{name}")
-        _take_provider(catalogue, module, f"built-in provider {name}")
+        _take(catalogue, module, f"built-in provider {name}", builtin=True)
     for group in ("sickbay.checks", "sickbay.remediations", "sickbay.providers"):
-        for point in entry_points(group=group):
+        for point in sorted(entry_points(group=group), key=lambda p: p.name):
             origin = f"package {point.dist.name if point.dist else point.value}"
-            _take(catalogue, _loaded(origin, partial(_load_point, point)), origin, builtin=False)
+            _take_point(catalogue, _loaded(origin, point.load), point, origin)
     for path in paths:
         for file in _files(path):
             _take(catalogue, _loaded(str(file), partial(_import_file, file)), str(file), builtin=False)
     return catalogue
 
 
+def doc_of(cls: type) -> str:
+    """Return what a class says of itself in its first paragraph, or what its module says, on one line."""
+    module = sys.modules.get(cls.__module__)
+    text = vars(cls).get("__doc__") or (module.__doc__ if module else "") or ""
+    return " ".join(inspect.cleandoc(text).partition("\n\n")[0].split())
+
+
 def refuse_foreign_supervisor() -> None:
-    """Raise `PluginError` when another distribution owns the import name `supervisor` as well."""
-    owners = sorted(set(packages_distributions().get("supervisor", [])))
-    if len(owners) > 1:
+    """Raise `PluginError` when another distribution owns the import name `supervisor` as well.
+
+    A well-known process manager does. Its files would lie among ours, and whoever was installed last would win.
+    """
+    others = sorted(set(packages_distributions().get("supervisor", [])) - {"sickbay"})
+    if others:
         raise PluginError(
-            f"the import name 'supervisor' belongs to {' and '.join(owners)} in this environment; "
+            f"the import name 'supervisor' belongs to {' and '.join([*others, 'sickbay'])} in this environment; "
             f"install Sickbay into an environment of its own"
         )
 
@@ -90,38 +104,46 @@ def _names(package: str) -> list[str]:
     return sorted(info.name for info in pkgutil.iter_modules(module.__path__))
 
 
-def _loaded(origin: str, load: Callable[[], ModuleType]) -> ModuleType:
+def _loaded(origin: str, load: Callable[[], T]) -> T:
     try:
         return load()
     except PluginError:
         raise
-    except Exception as error:
-        place = _place(error)
+    except (Exception, SystemExit) as error:
+        words = clean(next(iter(str(error).splitlines()), "")).removesuffix(".")
+        remedy = "uninstall it" if origin.startswith("package ") else "take it out of [plugins] paths"
         raise PluginError(
-            f"{origin} can't be loaded: {type(error).__name__}: {error}{place}; mend it or take it out of [plugins] paths"
+            f"{origin} can't be loaded: {type(error).__name__}: {words}{_place(error, origin)}; mend it or {remedy}"
         ) from error
 
 
-def _place(error: BaseException) -> str:
-    trace = error.__traceback__
-    line = 0
-    while trace is not None:
-        line, trace = trace.tb_lineno, trace.tb_next
+def _place(error: BaseException, origin: str) -> str:
+    """Say in which line: the innermost one of the plugin's own file, not of a library that it calls."""
+    if isinstance(error, SyntaxError):
+        return ""  # its message says so
+    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [line for file, line in lines if file == origin]
+    line = own[-1] if own else lines[-1][1] if lines else None
     return f" (line {line})" if line else ""
 
 
-def _load_point(point: EntryPoint) -> ModuleType:
-    thing = point.load()
-    if isinstance(thing, ModuleType):
-        return thing
-    return sys.modules[cast(type, thing).__module__]
+def _take_point(catalogue: Catalogue, found: object, point: EntryPoint, origin: str) -> None:
+    if isinstance(found, ModuleType):
+        _take(catalogue, found, origin, builtin=False)
+    elif not inspect.isclass(found) or not _take_class(catalogue, found, origin, builtin=False):
+        if getattr(found, "kind", None) is None or getattr(found, "Options", None) is None:
+            raise PluginError(
+                f"{origin}: the entry point '{point.name}' names {point.value}, which is no check, remediation, "
+                f"provider or module; mend it or uninstall it"
+            )
+        _add_provider(catalogue, found, origin)
 
 
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         raise PluginError(f"[plugins] paths: {path} is not a folder; make it, or take it out")
     _refuse_writable(path)
-    found = sorted(p for p in path.glob("*.py") if not p.name.startswith("_"))
+    found = sorted(p for p in path.glob("*.py") if not p.name.startswith(("_", "test_")) and p.name != "conftest.py")
     for file in found:
         _refuse_writable(file)
     return found
@@ -149,14 +171,24 @@ def _import_file(path: Path) -> ModuleType:
 
 def _take(catalogue: Catalogue, module: ModuleType, origin: str, *, builtin: bool) -> None:
     for cls in vars(module).values():
-        if not inspect.isclass(cls) or cls.__module__ != module.__name__ or inspect.isabstract(cls):
-            continue
-        if issubclass(cls, Check):
-            _refuse_reserved(cls, origin)
-            _add(catalogue.checks, Plugin(_kind(cls.kind_name, cls, origin), cls, origin, builtin))
-        elif issubclass(cls, Remediation):
-            _add(catalogue.remediations, Plugin(_kind(cls.kind_name, cls, origin), cls, origin, builtin))
-    _take_provider(catalogue, module, origin)
+        if inspect.isclass(cls) and cls.__module__ == module.__name__:
+            _take_class(catalogue, cls, origin, builtin=builtin)
+    if (provider := getattr(module, "PROVIDER", None)) is not None:
+        _add_provider(catalogue, provider, origin)
+
+
+def _take_class(catalogue: Catalogue, cls: type, origin: str, *, builtin: bool) -> bool:
+    """Take a check or a remediation; return whether it is one."""
+    if inspect.isabstract(cls):
+        return False
+    if issubclass(cls, Check):
+        _refuse_reserved(cls, origin)
+        _add(catalogue.checks, Plugin(_kind(cls.kind_name, cls, origin), cls, origin, builtin))
+    elif issubclass(cls, Remediation):
+        _add(catalogue.remediations, Plugin(_kind(cls.kind_name, cls, origin), cls, origin, builtin))
+    else:
+        return False
+    return True
 
 
 def _kind(kind: str, cls: type, origin: str) -> str:
@@ -182,12 +214,10 @@ def _add(known: dict[str, Plugin[T]], plugin: Plugin[T]) -> None:
     known[plugin.kind] = plugin
 
 
-def _take_provider(catalogue: Catalogue, module: ModuleType, origin: str) -> None:
-    provider = getattr(module, "PROVIDER", None)
-    if provider is None:
-        return
-    other = catalogue.provider_origins.get(provider.kind)
+def _add_provider(catalogue: Catalogue, provider: object, origin: str) -> None:
+    found = cast("type[Provider]", provider)
+    other = catalogue.provider_origins.get(found.kind)
     if other is not None:
-        raise PluginError(f"provider '{provider.kind}' is defined twice: by {other} and by {origin}; rename one")
-    catalogue.providers[provider.kind] = cast("type[Provider]", provider)
-    catalogue.provider_origins[provider.kind] = origin
+        raise PluginError(f"provider '{found.kind}' is defined twice: by {other} and by {origin}; rename one")
+    catalogue.providers[found.kind] = found
+    catalogue.provider_origins[found.kind] = origin

@@ -9,15 +9,18 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
+from typing import Literal
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, ViewportSize, async_playwright
 
 CHROMIUM = "/usr/bin/chromium"
-DESK = {"width": 1180, "height": 820}
-PHONE = {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1180, "height": 820}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
-async def shoot(browser: Browser, url: str, path: Path, size: dict[str, int], scheme: str, until: str) -> None:
+async def shoot(
+    browser: Browser, url: str, path: Path, size: ViewportSize, scheme: Literal["light", "dark"], until: str
+) -> None:
     """Open a page, wait for something on it, and take its picture."""
     page = await browser.new_page(viewport=size, color_scheme=scheme, device_scale_factor=1.25)
     await page.goto(url)

@@ -49,6 +49,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why: it goes into the audit log.")]
 InstanceArgument = Annotated[str, typer.Argument(help="The instance's id.")]
 
+OptionalConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="A configuration file, for the plugins that it names.", envvar="SICKBAY_CONFIG"
+    ),
+]
+
 Json = Any  # Any: the API's documents
 COLOURS = {
     "optimal": "green",

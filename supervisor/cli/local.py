@@ -13,15 +13,19 @@ from supervisor.cli.base import (
     DEFAULT_CONFIG,
     ConfigOption,
     JsonOption,
+    OptionalConfigOption,
     app,
     print_json,
     seconds,
     sentences,
 )
+from supervisor.config import peek_plugin_paths
+from supervisor.config.schema import schema as config_schema
 from supervisor.daemon import read_config
 from supervisor.daemon import run as run_daemon
 from supervisor.demo import Fault
 from supervisor.demo import demo as run_demo
+from supervisor.plugins import discover
 from supervisor.runtime.logs import configure_logs
 
 
@@ -55,6 +59,13 @@ def validate(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False)
             typer.echo(f"  {name}: {fleet['desired']} machines of {fleet['image']}, {fleet['checks']} checks")
         for warning in checked.warnings:
             typer.echo(f"  warning: {warning}")
+
+
+@app.command()
+def schema(config: OptionalConfigOption = None) -> None:
+    """Print the JSON Schema of config.toml, for editors; with --config, the kinds of its plugins are in it."""
+    with sentences():
+        print_json(config_schema(discover(peek_plugin_paths(config) if config else ())))
 
 
 @app.command()

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from supervisor.api import Check, Remediation
+from supervisor.config.misread import misread
 from supervisor.config.models import (
     NAME,
     ChatTable,
@@ -163,25 +164,27 @@ class _Reader:
         return found
 
     def model(self, model: type[M], path: tuple[str | int, ...], data: Table | None = None) -> M | None:
-        """Check one table against its model."""
+        """Check one table against its model, and that nothing was read as what it is not."""
         if data is None:
             data = self.table(tuple(str(p) for p in path))
+        made = None
         try:
-            return model.model_validate(data)
+            made = model.model_validate(data)
+            found = misread(model, data)
         except ValidationError as error:
             found = error.errors(include_url=False)
-            typed = {m for e in found if e["type"] == "extra_forbidden" for m in _near(e["loc"][-1], model)}
-            told: set[tuple[str | int, ...]] = set()
-            for e in found:
-                if e["type"] == "missing" and e["loc"][-1] in typed:
-                    continue  # the same mistake: the key is there, misspelt
-                # A union complains once for each of its members, at a place that is not in the file.
-                union = [n for n, p in enumerate(e["loc"]) if p in UNION and e["type"] != "extra_forbidden"]
-                where = e["loc"][: union[0] if union else None]
-                if where not in told:
-                    told.add(where)
-                    self._explain((*path, *where), e["type"], e["msg"], e.get("input"), model)
-            return None
+        typed = {m for e in found if e["type"] == "extra_forbidden" for m in _near(e["loc"][-1], model)}
+        told: set[tuple[str | int, ...]] = set()
+        for e in found:
+            if e["type"] == "missing" and e["loc"][-1] in typed:
+                continue  # the same mistake: the key is there, misspelt
+            # A union complains once for each of its members, at a place that is not in the file.
+            union = [n for n, p in enumerate(e["loc"]) if p in UNION and e["type"] != "extra_forbidden"]
+            where = e["loc"][: union[0] if union else None]
+            if where not in told:
+                told.add(where)
+                self._explain((*path, *where), e["type"], e["msg"], e.get("input"), model)
+        return None if found else made
 
     def _explain(
         self, path: tuple[str | int, ...], kind: str, message: str, found: object, model: type[BaseModel]
@@ -261,9 +264,6 @@ class _Reader:
         )
 
     def _guards(self, guards: Guards) -> Guards:
-        for name in ("lineage_limit", "quarantine_cap", "launch_failures"):
-            if getattr(guards, name) < 1:
-                self.wrong(("guards", name), str(getattr(guards, name)), "expected a whole number of at least 1")
         if guards.lb_floor > guards.serving_floor:
             self.wrong(
                 ("guards", "lb_floor"), str(guards.lb_floor), f"expected at most serving_floor ({guards.serving_floor})"

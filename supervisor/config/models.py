@@ -1,7 +1,11 @@
-"""The shape of config.toml as pydantic models. The numbers of judging come from the core's dataclasses, once."""
+"""The shape of config.toml as pydantic models. The numbers of judging come from the core's dataclasses, once.
+
+The text below a field is the key's description, here and in the core: the JSON Schema and the reference show it.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar, cast
@@ -9,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
+from supervisor.config.docstrings import field_docs
 from supervisor.config.secrets import SecretRef
 from supervisor.core.duration import Duration
 from supervisor.core.model import Mode, Role
@@ -16,6 +21,8 @@ from supervisor.core.settings import Guards, Judgement, Retention
 
 SEMVER = r"^\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
+LOOPBACK = r"^$|^(?:127(?:\.[0-9]{1,3}){3}|\[?[0:]+1\]?):[0-9]{1,5}$"
+"""For the JSON Schema; the loader looks closer, and says more."""
 
 MOST = 1_000_000
 """No count and no factor is larger."""
@@ -26,15 +33,14 @@ D = TypeVar("D")
 class Model(BaseModel):
     """Frozen; a key that is not known is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def _share(value: object) -> object:
     if isinstance(value, str):
-        number = value.strip().removesuffix("%")
-        if number == value.strip() or not number.replace(".", "", 1).isdecimal():
+        if not re.fullmatch(r"[0-9]+(?:\.[0-9]+)?%", value):
             raise ValueError('expected a share such as 0.3 or "30%"')
-        return float(number) / 100
+        return float(value[:-1]) / 100
     return value
 
 
@@ -52,7 +58,10 @@ def _private_url(text: str) -> str:
     return text if text.endswith("/") else text + "/"
 
 
-Share = Annotated[float, BeforeValidator(_share), Field(ge=0.0, le=1.0)]
+_Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+_Percentage = Annotated[str, Field(pattern=r"^(?:100(?:\.0+)?|[0-9]{1,2}(?:\.[0-9]+)?)%$")]
+Share = Annotated[float, BeforeValidator(_share, json_schema_input_type=_Fraction | _Percentage), Field(ge=0.0, le=1.0)]
+"""A share in config.toml: 0.3 or "30%"."""
 Rate = Annotated[Share, Field(gt=0.0, lt=1.0)]  # a chance: its logarithm, and that of its opposite, must exist
 
 
@@ -67,26 +76,32 @@ Pace = Annotated[Duration, AfterValidator(_pace)]
 NOT_DIVIDED = frozenset({"hold_for"})
 """Durations that `judgement.speed` leaves alone: an operator means what they say."""
 
+AT_LEAST_ONE = frozenset({"lineage_limit", "quarantine_cap", "launch_failures"})
+"""Whole numbers of which 0 would forbid all healing; `mode = "observe"` says that better."""
+
 
 def _table(name: str, source: type) -> type[BaseModel]:
-    """Build the model of a table from a core dataclass: same names, same defaults, durations as text."""
+    """Build the model of a table from a core dataclass: same names, defaults and texts, durations as text."""
+    docs = field_docs(source)
     made: dict[str, Any] = {}  # Any: pydantic's field definitions
     for f in fields(source):
+        default: object = f.default
+        kind: object = Share
         if f.type == "Seconds":
-            made[f.name] = (Duration, timedelta(seconds=cast(float, f.default)))
+            kind, default = Duration, timedelta(seconds=cast(float, f.default))
         elif f.type == "tuple[Seconds, ...]":
+            kind = Annotated[tuple[Duration, ...], Field(min_length=1)]
             default = tuple(timedelta(seconds=s) for s in cast("tuple[float, ...]", f.default))
-            made[f.name] = (tuple[Duration, ...], default)
         elif f.type == "int":
             # No passes needed would mean: nobody looks before a machine serves.
-            made[f.name] = (Annotated[int, Field(ge=1 if f.name.endswith("_passes") else 0, le=MOST)], f.default)
+            least = 1 if f.name in AT_LEAST_ONE or f.name.endswith("_passes") else 0
+            kind = Annotated[int, Field(ge=least, le=MOST)]
         elif f.name.endswith(("_intervals", "_per_month")):
-            made[f.name] = (Annotated[float, Field(gt=0.0, le=MOST)], f.default)
+            kind = Annotated[float, Field(gt=0.0, le=MOST)]
         elif f.name in ("blip_rate", "sick_rate"):
-            made[f.name] = (Rate, f.default)
-        else:
-            made[f.name] = (Share, f.default)
-    return create_model(name, __base__=Model, **made)
+            kind = Rate
+        made[f.name] = (kind, Field(default=default, description=docs.get(f.name)))
+    return create_model(name, __base__=Model, __doc__=source.__doc__, **made)
 
 
 JudgementNumbers = _table("JudgementNumbers", Judgement)
@@ -94,37 +109,47 @@ GuardsTable = _table("GuardsTable", Guards)
 
 
 class JudgementTable(JudgementNumbers):  # type: ignore[misc, valid-type]  # built above, from the core's dataclass
-    """`[judgement]`."""
+    """When a machine counts as sick or well again, and how long the steps of healing may take."""
 
     speed: Annotated[float, Field(ge=0.1, le=1000.0)] = 1.0
+    """Divides the durations of `[judgement]` and `[guards]`; for demos, drills and tests."""
 
 
 class QuarantineTable(Model):
-    """`[quarantine]`: how long a machine that was set aside runs, and is kept."""
+    """How long a machine that was set aside runs, and is kept."""
 
-    running: Duration = timedelta(seconds=Retention().running)
-    retention: Duration = timedelta(seconds=Retention().kept)
+    running: Duration = Field(
+        default=timedelta(seconds=Retention().running), description=field_docs(Retention)["running"]
+    )
+    retention: Duration = Field(default=timedelta(seconds=Retention().kept), description=field_docs(Retention)["kept"])
 
 
 class SupervisorTable(Model):
-    """`[supervisor]`."""
+    """The daemon itself."""
 
     mode: Mode = Mode.OBSERVE
-    state: str = "sqlite:///var/lib/sickbay/state.db"
-    listen: str = "127.0.0.1:8750"
+    """`observe` reports what it would do, `approve` asks first, `auto` heals."""
+    state: Annotated[str, Field(json_schema_extra={"pattern": "^sqlite:///."})] = "sqlite:///var/lib/sickbay/state.db"
+    """The journal: an absolute path after `sqlite:///`, or one after `sqlite:///./`, beside this file."""
+    listen: Annotated[str, Field(json_schema_extra={"pattern": LOOPBACK})] = "127.0.0.1:8750"
+    """ADDRESS:PORT of the API, which only reads: a loopback address, or "" for none."""
     socket: str = ""
+    """The unix socket for operators; "" for `sickbay.sock` beside the state file."""
     inventory: Pace = timedelta(seconds=10)
+    """How often each cloud is asked for its machines."""
     url: Annotated[str, AfterValidator(_web_url)] = ""
+    """Where people reach the page through a proxy: its links point there, and its Host is answered; "" for none."""
 
 
 class PluginsTable(Model):
-    """`[plugins]`."""
+    """Checks and remediations of your own."""
 
     paths: tuple[str, ...] = ()
+    """Folders with plugins, not writable by others; relative ones lie beside this file."""
 
 
 class TerminalTable(Model):
-    """`[chat.terminal]`: incidents on standard output. It has no keys yet; the table switches it on."""
+    """Incidents on standard output. It has no keys; the table switches it on."""
 
 
 class SlackTable(Model):
@@ -149,31 +174,55 @@ class SlackTable(Model):
 
 
 class ChatTable(Model):
-    """`[chat]`."""
+    """Where incidents are told."""
 
     terminal: TerminalTable | None = None
+    """Incidents on standard output; without this table, none."""
     slack: SlackTable | None = None
+    """Incidents in a Slack channel; without this table, none."""
+
+
+TABLES: dict[str, type[BaseModel]] = {
+    "supervisor": SupervisorTable,
+    "judgement": JudgementTable,
+    "guards": GuardsTable,
+    "quarantine": QuarantineTable,
+    "chat": ChatTable,
+    "plugins": PluginsTable,
+}
+"""The tables of the file, beside `[fleet.NAME]`."""
 
 
 class CheckKeys(Model):
-    """The keys of `[[fleet.NAME.check]]` that belong to the runner; the others are the kind's own."""
+    """The keys of every check, whatever its kind."""
 
     name: Annotated[str, Field(pattern=NAME)] = ""
+    """Its name in results and incidents, one of its own in the fleet; without it, the kind."""
     kind: str
+    """What it asks: a built-in kind, or one of a plugin; `sickbay plugins` lists them."""
     role: Role = Role.LIVENESS
+    """`startup` gates entry, `readiness` may only take out of the load balancer, `liveness` may condemn, `advisory` only reports."""
     interval: Duration = timedelta(seconds=10)
+    """How often each machine is asked: 100ms to 1d."""
     timeout: Duration = timedelta(seconds=3)
+    """No answer within this time is silence; at most the interval."""
 
 
 class FleetKeys(Model):
-    """The keys of `[fleet.NAME]` that every provider shares."""
+    """The machines built from one golden image for one purpose."""
 
     provider: str
+    """What talks to the cloud; its own keys are in the table `[fleet.NAME.PROVIDER]`."""
     environment: str = ""
+    """A label, such as "production"."""
     desired: Annotated[int, Field(ge=0, le=100_000)]
+    """How many machines should serve."""
     version: Annotated[str, Field(pattern=SEMVER)]
+    """The human version of the golden image: a semantic version."""
     mode: Mode | None = None
+    """Overrides `supervisor.mode` for this fleet."""
     remediation: tuple[str | dict[str, Any], ...] = ("replace",)  # Any: a remediation's own options
+    """The ladder: what is tried first, then next; a kind, or a table with `kind` and its options."""
 
 
 def to_core(table: BaseModel, target: type[D], speed: float = 1.0) -> D:

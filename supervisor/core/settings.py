@@ -47,60 +47,106 @@ class FleetPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The numbers of judging and of the workflow's waits."""
+    """When a machine counts as sick or well again, and how long the steps of healing may take."""
 
-    blip_rate: float = 0.01  # P(fail | well), per probe
-    sick_rate: float = 0.9  # P(fail | sick), per probe
-    false_alarms_per_month: float = 0.1  # per fleet
-    sick_after: Seconds = 30.0  # a first failure at least this old
+    blip_rate: float = 0.01
+    """The share of questions that a well machine fails."""
+    sick_rate: float = 0.9
+    """The share of questions that a sick machine fails; must be above `blip_rate`."""
+    false_alarms_per_month: float = 0.1
+    """False alarms that a fleet may raise in a month; the fewer, the more evidence makes a machine sick."""
+    sick_after: Seconds = 30.0
+    """The first failure must be at least this old before a machine is sick."""
     well_passes: int = 2
+    """Passes in a row that make a suspect well."""
     well_after: Seconds = 20.0
+    """The time over which these passes must lie."""
     parole_passes: int = 6
+    """Passes in a row of every check after which a sick machine has recovered by itself."""
     parole_after: Seconds = 60.0
+    """The time over which these passes must lie."""
     silence_alone_after: Seconds = 180.0
+    """Silence that nothing else confirms condemns only after this time, and only while the peers are well."""
     fresh_intervals: float = 2.5
+    """A result older than this many of its check's intervals (and its timeout) is stale."""
     startup_passes: int = 5
+    """Passes in a row of every startup check before a new machine serves."""
     startup_span: Seconds = 20.0
+    """The time over which these passes must lie."""
     boot_deadline: Seconds = 600.0
+    """A new machine that has not passed its startup checks by then has failed to boot."""
     confirm_deadline: Seconds = 300.0
+    """A new machine that is not healthy at the load balancer by then has failed."""
     probation: Seconds = 600.0
+    """A new machine is watched this long while it serves, before it counts as in service."""
     probation_quiet: Seconds = 120.0
+    """Probation ends only after this time without a failure."""
     vanished_after: Seconds = 60.0
+    """A machine is gone once it has been missing from the cloud's list at least twice, this far apart."""
     stopped_after: Seconds = 15.0
+    """A machine counts as stopped or terminated once it was shown so at least twice, this far apart."""
     amnesty_rounds: int = 2
-    cold_start: Seconds = 600.0  # only one removal at a time for this long after a start
+    """Clean rounds of results after a start, blindness or lost time, before anything is condemned."""
+    cold_start: Seconds = 600.0
+    """For this long after a start, only one machine is removed at a time."""
     gap_discard: Seconds = 2.0
+    """After more lost time than this (suspended, starved), results under way are discarded."""
     gap_amnesty: Seconds = 30.0
+    """After more lost time than this, all suspicion starts afresh."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """The thresholds of the guards. Shares are fractions of the desired size."""
+    """What keeps Sickbay from acting. Shares are fractions of the fleet's desired size."""
 
     lb_floor: float = 0.5
+    """Nothing is withdrawn from the load balancer when fewer than this share would serve."""
     serving_floor: float = 0.8
+    """Nothing is isolated or terminated when fewer than this share would serve; at least `lb_floor`."""
     breaker_share: float = 0.3
+    """More sick than this share at once is a storm: nothing is removed."""
     breaker_window: Seconds = 900.0
+    """A machine that turned sick counts for this long, removed or not."""
     breaker_quiet: Seconds = 300.0
+    """After a storm, nothing is removed until this much time has passed below the share."""
     concurrent_share: float = 0.05
+    """Healed at the same time, of a fleet, and the credits that removals cost; at least one."""
     concurrent_zone_share: float = 0.10
+    """Healed at the same time, of one zone; at least one."""
     hourly_share: float = 0.10
+    """Removals in an hour, of a fleet."""
     hourly_least: int = 2
+    """Removals in an hour that even a small fleet is granted."""
     daily_share: float = 0.25
+    """Removals in a day, of a fleet."""
     daily_least: int = 3
+    """Removals in a day that even a small fleet is granted."""
     global_hourly: int = 10
+    """Removals in an hour, over all fleets."""
     lineage_limit: int = 3
+    """Replacements launched in one slot within `lineage_window`, or failed in a row, before a human must look."""
     lineage_window: Seconds = 86400.0
+    """The time over which a slot's replacements are counted."""
     cooldown: Seconds = 600.0
+    """After a replacement serves, nothing is removed from its slot for this long."""
     quarantine_cap: int = 2
-    max_instances: int = 0  # over all fleets; 0: no limit
-    launch_failures: int = 2  # in a row, in the fleet, before launching stops
+    """Machines of a fleet that may be in quarantine at once."""
+    max_instances: int = 0
+    """Machines over all fleets, above which nothing is launched; 0 for no limit."""
+    launch_failures: int = 2
+    """Failed launches in a row, over a fleet's slots, before launching stops."""
     launch_half_open: Seconds = 1800.0
+    """This long after the last failed launch, one is tried again."""
     launch_retry: tuple[Seconds, ...] = (0.0, 120.0, 480.0)
-    result_rate: float = 0.5  # of the expected results, below which the supervisor is blind
-    fresh_round: float = 0.9  # of the peers that must have answered since a suspect's first failure
+    """The waits after the first, second, … failed launch in a slot; the last goes on."""
+    result_rate: float = 0.5
+    """Fewer of the expected results than this share, and the supervisor is blind: it does nothing."""
+    fresh_round: float = 0.9
+    """The share of a silent machine's peers that must be well before silence alone condemns it."""
     approval_valid: Seconds = 1800.0
+    """How long an approval is good for, in mode `approve`."""
     hold_for: Seconds = 14400.0
+    """How long `sickbay hold` holds without `--for`; not divided by `judgement.speed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +154,9 @@ class Retention:
     """How long a quarantined machine is kept. Never divided by `judgement.speed`."""
 
     running: Seconds = 4 * 3600.0
+    """A machine that was set aside runs this long, then it is stopped."""
     kept: Seconds = 72 * 3600.0
+    """It is destroyed after this time, unless somebody holds it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from supervisor.cli import app
-from supervisor.config import load
+from supervisor.config import load, peek_plugin_paths
 from supervisor.plugins import discover
 
 ROOT = Path(__file__).parents[2]
@@ -30,8 +30,11 @@ def test_the_quickstart_configuration_loads(tmp_path: Path) -> None:
 
 
 def test_the_howto_checks_load(tmp_path: Path) -> None:
-    """Each table of a how-to page can be put behind the shipped configuration as it is."""
-    pages = sorted((ROOT / "docs" / "howto").glob("*.md"))
+    """Each table of a how-to page can be put behind the shipped configuration as it is.
+
+    The page for authors of checks is executed whole, by the newcomer's test.
+    """
+    pages = sorted(p for p in (ROOT / "docs" / "howto").glob("*.md") if p.stem != "write-a-check")
     tables = [text for page in pages for text in blocks(str(page.relative_to(ROOT)), "toml")]
     for text in tables:
         (tmp_path / "config.toml").write_text((ROOT / "config.toml").read_text() + "\n" + text)
@@ -50,12 +53,43 @@ def test_the_readme_check_is_found(tmp_path: Path) -> None:
     assert "queue" in discover([tmp_path]).checks
 
 
+def test_the_howto_configuration_loads_with_its_check(tmp_path: Path) -> None:
+    """As a newcomer writes them; an acceptance test executes the whole page."""
+    folder = tmp_path / "plugins"
+    folder.mkdir(mode=0o755)
+    check, _ = blocks("docs/howto/write-a-check.md", "python")
+    (folder / "release.py").write_text(check)
+    (folder / "release.py").chmod(0o644)
+    (tmp_path / "config.toml").write_text(blocks("docs/howto/write-a-check.md", "toml")[0])
+    config = load(tmp_path / "config.toml", discover(peek_plugin_paths(tmp_path / "config.toml")))
+
+    assert ["alive", "release"] == [c.name for c in config.fleets["shop"].checks]
+    assert () == config.warnings or all("silence" in warning for warning in config.warnings)
+
+
+def test_every_page_that_is_linked_is_there() -> None:
+    """No reader is sent nowhere."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    dead = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+
+    assert [] == dead
+
+
 def test_every_command_in_the_documentation_exists() -> None:
-    """No page names a command that is not there."""
+    """No page names a command that is not there, in a sentence or in a block."""
     known = {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
     known |= {g.name for g in app.registered_groups if g.name}
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    named = {word for page in pages for word in re.findall(r"`(?:\.venv/bin/)?sickbay ([a-z]+)", page.read_text())}
+    named = {
+        word
+        for page in pages
+        for word in re.findall(r"(?:`|^|^until )(?:\.venv/bin/)?sickbay ([a-z]+)", page.read_text(), re.MULTILINE)
+    }
 
     assert named
     assert named <= known

@@ -1,0 +1,226 @@
+"""For the authors of checks: run a check against a scripted instance, by the rules of production and without a network.
+
+    def test_an_error_is_critical() -> None:
+        result = run(MyCheck(port=80), instance(), FakeProbe(http=[http_answer(500)]))
+
+        assert Status.CRITICAL is result.status
+
+What a check makes of an answer is its own; what becomes of a refusal, of silence, of a crash of the check and of a slow
+one is Sickbay's, and `run` asks the production runner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from yarl import URL
+
+from supervisor.api import (
+    Check,
+    CheckResult,
+    HttpAnswer,
+    Instance,
+    NoAnswer,
+    ProgramAnswer,
+    Refusal,
+    TcpAnswer,
+    Unrunnable,
+)
+from supervisor.runtime.probe import KEPT_BODY, refuse_forbidden
+from supervisor.runtime.runner import run_check
+
+__all__ = [
+    "FakeProbe",
+    "HttpRequest",
+    "ProgramRequest",
+    "TcpRequest",
+    "http_answer",
+    "instance",
+    "program_answer",
+    "run",
+    "tcp_answer",
+]
+
+A = TypeVar("A")
+
+
+def run(check: Check, instance: Instance, probe: FakeProbe, *, timeout: float = 3.0) -> CheckResult:
+    """Ask once, and return what Sickbay would note: `timeout` in seconds, as in the check's table.
+
+    Raises `AssertionError` when the check asks for more answers than the probe has; a check that raises anything else
+    has failed itself, and is UNKNOWN. From a coroutine, call it in a thread.
+    """
+    result = asyncio.run(run_check(check, instance, probe, timeout)).result
+    if probe.overrun:
+        raise AssertionError(probe.overrun)
+    return result
+
+
+def instance(address: str = "192.0.2.1", *, zone: str = "a", version: str = "1.0.0") -> Instance:
+    """Return a machine of a fleet `web`; its address is one that nobody has (RFC 5737)."""
+    return Instance("i-1", "web", address, zone, "img-1", version)
+
+
+def http_answer(
+    status: int = 200, body: bytes | str = b"", *, headers: Mapping[str, str] | None = None, seconds: float = 0.01
+) -> HttpAnswer:
+    """Return an HTTP answer, cut as the real probe cuts it; `seconds` is how long it took."""
+    return HttpAnswer(status, headers or {}, _bytes(body)[:KEPT_BODY], seconds)
+
+
+def tcp_answer(received: bytes | str = b"", *, seconds: float = 0.01) -> TcpAnswer:
+    """Return what came back over TCP, cut as the real probe cuts it; `seconds` is how long it took."""
+    return TcpAnswer(_bytes(received)[:KEPT_BODY], seconds)
+
+
+def program_answer(
+    code: int = 0, stdout: bytes | str = b"", *, stderr: bytes | str = b"", seconds: float = 0.01
+) -> ProgramAnswer:
+    """Return how a program ended, its output cut as the real probe cuts it; `seconds` is how long it took."""
+    return ProgramAnswer(code, _bytes(stdout)[:KEPT_BODY], _bytes(stderr)[:KEPT_BODY], seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """What the check asked over HTTP."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    verify: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TcpRequest:
+    """What the check asked over TCP: `send` is what it sent, `until` what it waited for."""
+
+    host: str
+    port: int
+    send: bytes
+    until: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramRequest:
+    """What the check ran, and with which additions to the environment."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+class FakeProbe:
+    """A probe that answers from a script, in order.
+
+    Each entry is an answer, or what the real probe would raise: `Refusal("connection refused")` for an instance that
+    turns the check away, `NoAnswer("timed out")` for one that says nothing, `Unrunnable("no such file")` for a program
+    that can't be run. `http.asked`, `tcp.asked` and `program.asked` tell afterwards what the check asked. Like the real one it refuses link-local addresses.
+    """
+
+    def __init__(
+        self,
+        *,
+        http: Sequence[HttpAnswer | Refusal | NoAnswer] = (),
+        tcp: Sequence[TcpAnswer | Refusal | NoAnswer] = (),
+        program: Sequence[ProgramAnswer | Unrunnable] = (),
+    ) -> None:
+        """Take the script."""
+        self._program = FakeProgram(_Script("program", program))
+        self._http = FakeHttp(_Script("HTTP", http))
+        self._tcp = FakeTcp(_Script("TCP", tcp))
+
+    @property
+    def http(self) -> FakeHttp:
+        """HTTP."""
+        return self._http
+
+    @property
+    def tcp(self) -> FakeTcp:
+        """TCP."""
+        return self._tcp
+
+    @property
+    def program(self) -> FakeProgram:
+        """Programs."""
+        return self._program
+
+    @property
+    def overrun(self) -> str:
+        """Say that the check asked for more than the script has; '' when it did not."""
+        return self._http.script.overrun or self._tcp.script.overrun or self._program.script.overrun
+
+
+class FakeHttp:
+    """The HTTP side of a `FakeProbe`."""
+
+    def __init__(self, script: _Script[HttpAnswer]) -> None:
+        """Nothing was asked yet."""
+        self.script = script
+        self.asked: list[HttpRequest] = []
+
+    async def get(
+        self, url: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", verify: bool = True
+    ) -> HttpAnswer:
+        """Answer from the script."""
+        refuse_forbidden(URL(url, encoded=True).host or "")
+        self.asked.append(HttpRequest(method, url, dict(headers or {}), verify))
+        return self.script.next()
+
+
+class FakeTcp:
+    """The TCP side of a `FakeProbe`."""
+
+    def __init__(self, script: _Script[TcpAnswer]) -> None:
+        """Nothing was asked yet."""
+        self.script = script
+        self.asked: list[TcpRequest] = []
+
+    async def connect(self, host: str, port: int, *, send: bytes = b"", until: bytes = b"") -> TcpAnswer:
+        """Answer from the script."""
+        refuse_forbidden(host)
+        self.asked.append(TcpRequest(host, port, send, until))
+        return self.script.next()
+
+
+class FakeProgram:
+    """The program side of a `FakeProbe`."""
+
+    def __init__(self, script: _Script[ProgramAnswer]) -> None:
+        """Nothing was run yet."""
+        self.script = script
+        self.asked: list[ProgramRequest] = []
+
+    async def run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ProgramAnswer:
+        """Answer from the script."""
+        self.asked.append(ProgramRequest(tuple(argv), dict(env or {})))
+        return self.script.next()
+
+
+class _Script(Generic[A]):
+    """What is left to be answered."""
+
+    def __init__(self, what: str, entries: Sequence[A | Refusal | NoAnswer | Unrunnable]) -> None:
+        self._what = what
+        self._entries = tuple(entries)
+        self._place = 0
+        self.overrun = ""
+
+    def next(self) -> A:
+        """Return the next answer, or raise the next failure."""
+        self._place += 1
+        if self._place > len(self._entries):
+            self.overrun = (
+                f"the check asked over {self._what} {self._place} times, but the probe has {len(self._entries)} answers; "
+                f"give FakeProbe({self._what.lower()}=[…]) one for each"
+            )
+            raise AssertionError(self.overrun)
+        entry = self._entries[self._place - 1]
+        if isinstance(entry, Refusal | NoAnswer | Unrunnable):
+            raise entry
+        return entry
+
+
+def _bytes(text: bytes | str) -> bytes:
+    return text.encode() if isinstance(text, str) else text

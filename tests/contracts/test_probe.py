@@ -1,0 +1,124 @@
+"""The probe's contract, over the real one and the fake: what a check's author tests with is what production asks with."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from supervisor.api import HttpAnswer, NoAnswer, Probe, Refusal, TcpAnswer, Unrunnable
+from supervisor.runtime.probe import NetworkProbe
+from supervisor.testing import FakeProbe, http_answer, program_answer, tcp_answer
+
+pytestmark = pytest.mark.acceptance
+
+BODY = b"x" * 70_000
+SCRIPT: dict[str, HttpAnswer] = {
+    "/well": http_answer(200, b"fine"),
+    "/large": http_answer(200, BODY),
+    "/bad": http_answer(503),
+}
+
+
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer one HTTP request from the same script, or one line of TCP."""
+    first = await reader.readline()
+    if first == b"PING\n":
+        writer.write(b"PONG\n")
+    else:
+        while await reader.readline() not in (b"\r\n", b""):
+            pass
+        path = first.split()[1].decode()
+        body = BODY if path == "/large" else SCRIPT[path].body
+        writer.write(f"HTTP/1.1 {SCRIPT[path].status} X\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    writer.close()
+
+
+@dataclass
+class Side:
+    """One implementation, and where its instance listens."""
+
+    probe: Probe
+    port: int
+    closed: int
+
+
+@pytest.fixture(params=["real", "fake"])
+async def side(request: pytest.FixtureRequest) -> AsyncIterator[Side]:
+    """Return the real probe before a real server, or the fake with the same answers."""
+    if request.param == "fake":
+        yield Side(FakeProbe(), 80, 81)
+        return
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        probe = NetworkProbe()
+        yield Side(probe, server.sockets[0].getsockname()[1], unused.getsockname()[1])
+        await probe.close()
+        server.close()
+        await server.wait_closed()
+
+
+def scripted(side: Side, entry: HttpAnswer | TcpAnswer | Refusal | NoAnswer) -> Probe:
+    """Return the probe; the fake gets its script."""
+    if not isinstance(side.probe, FakeProbe):
+        return side.probe
+    if isinstance(entry, TcpAnswer):
+        return FakeProbe(tcp=[entry])
+    return FakeProbe(http=[entry]) if isinstance(entry, HttpAnswer) else FakeProbe(http=[entry], tcp=[entry])
+
+
+@pytest.mark.parametrize("path", SCRIPT)
+async def test_an_answer_has_status_and_body_cut_at_64_kib(side: Side, path: str) -> None:
+    """Whatever the status, it is an answer."""
+    answer = await scripted(side, SCRIPT[path]).http.get(f"http://127.0.0.1:{side.port}{path}")
+
+    assert (SCRIPT[path].status, SCRIPT[path].body) == (answer.status, answer.body)
+    assert answer.seconds > 0
+
+
+async def test_tcp_returns_what_came_back(side: Side) -> None:
+    """Up to what was waited for."""
+    probe = scripted(side, tcp_answer("PONG\n"))
+
+    assert b"PONG\n" == (await probe.tcp.connect("127.0.0.1", side.port, send=b"PING\n", until=b"\n")).received
+
+
+async def test_a_closed_port_is_a_refusal(side: Side) -> None:
+    """An answer, and a bad one; in the same words."""
+    probe = scripted(side, Refusal("connection refused"))
+    with pytest.raises(Refusal, match="^connection refused$"):
+        await probe.http.get(f"http://127.0.0.1:{side.closed}/")
+    if not isinstance(probe, FakeProbe):
+        with pytest.raises(Refusal, match="^connection refused$"):
+            await probe.tcp.connect("127.0.0.1", side.closed)
+
+
+async def test_a_link_local_address_is_never_asked(side: Side) -> None:
+    """Metadata services live there."""
+    probe = scripted(side, http_answer())
+    with pytest.raises(PermissionError, match="no address of a machine"):
+        await probe.http.get("http://169.254.169.254/")
+    with pytest.raises(PermissionError, match="no address of a machine"):
+        await probe.tcp.connect("169.254.169.254", 80)
+
+
+async def test_a_program_has_a_code_and_its_two_outputs(side: Side) -> None:
+    """What it printed, where it printed it, and how it ended."""
+    fake = FakeProbe(program=[program_answer(3, b"out\n", stderr=b"err\n")])
+    probe = fake if isinstance(side.probe, FakeProbe) else side.probe
+    answer = await probe.program.run(["/bin/sh", "-c", "echo out; echo err >&2; exit $CODE"], {"CODE": "3"})
+
+    assert (3, b"out\n", b"err\n") == (answer.code, answer.stdout, answer.stderr)
+    assert answer.seconds > 0
+
+
+async def test_a_program_that_is_not_there_is_no_answer_of_the_instance(side: Side) -> None:
+    """It is the check that failed."""
+    fake = FakeProbe(program=[Unrunnable("/none: no such file")])
+    probe = fake if isinstance(side.probe, FakeProbe) else side.probe
+    with pytest.raises(Unrunnable, match="/none"):
+        await probe.program.run(["/none"])

@@ -1,0 +1,1 @@
+"""Small programs that make what is committed: pictures and the reference."""
