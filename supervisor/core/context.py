@@ -17,6 +17,7 @@ from supervisor.core.model import (
     COMING,
     AuditEntry,
     BootTime,
+    Health,
     Holder,
     Incident,
     Instance,
@@ -262,6 +263,7 @@ class Context:
             holders=self.holders,
             held=self._hold(instance),
             grace=self._grace(instance),
+            unheard=_unheard(chart),
             fresh_rounds=fleet.clean_rounds(now),
             fresh_rounds_needed=judgement.amnesty_rounds,
             blind=self.sight.blind,
@@ -335,6 +337,15 @@ class Context:
         """Return the fleet's quarantined machines, oldest first."""
         found = [self.world.need(Quarantine, i) for i in self.world.kept[fleet.policy.name]]
         return sorted(found, key=lambda q: (q.isolated_at, q.instance))
+
+
+def _unheard(chart: Chart | None) -> str:
+    """Return why nobody can say how an instance is: its checks are silent themselves, or broken."""
+    if chart is None or not chart.observed:
+        return ""
+    finding = chart.finding
+    serves = chart.machine is not None and chart.machine.registered is True
+    return finding.reason if finding.unheard or (serves and finding.health is Health.UNKNOWN) else ""
 
 
 def _costs_capacity(chart: Chart | None) -> bool:

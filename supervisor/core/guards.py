@@ -24,6 +24,7 @@ class Act(StrEnum):
     ISOLATE = "isolate"
     RESTART = "restart"
     TERMINATE = "terminate"
+    GIVE_UP = "give_up"  # call a launch failed, because its machine did not come up in time
     KEEP = "keep"  # capture, restore, stop: harmless or asked for
 
 
@@ -51,6 +52,7 @@ class Facts:
     holders: tuple[str, ...]
     held: str  # why this instance is held, '' when it is not
     grace: str  # why this instance is in startup grace, '' when it is not
+    unheard: str  # why nobody can say how this instance is, '' when its checks speak
     fresh_rounds: int
     fresh_rounds_needed: int
     blind: str
@@ -145,6 +147,10 @@ def _inventory(f: Facts) -> Reading:
     holds = f.inventory_age is None or f.inventory_age > f.inventory_limit
     value = "never seen" if f.inventory_age is None else f"{f.inventory_age:.0f}s old"
     return Reading("inventory", holds, value, f"at most {f.inventory_limit:.0f}s old")
+
+
+def _unheard(f: Facts) -> Reading:
+    return Reading("unheard", bool(f.unheard), f.unheard or "its checks speak", "a check that says something")
 
 
 def _lb_floor(f: Facts) -> Reading:
@@ -277,6 +283,7 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
     ),
     Act.RESTART: (_observe_only, _pause, _hold, _amnesty, _blind, _inventory, _breaker, _serving_floor),
     Act.TERMINATE: (_observe_only, _pause, _hold, _inventory),
+    Act.GIVE_UP: (_blind, _inventory, _unheard),
     Act.KEEP: (_observe_only, _pause),
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from supervisor.core.evidence import Evidence
-from supervisor.core.model import BootTime, Health, Machine, MachineState, Role, Seconds, TargetHealth
+from supervisor.core.model import BootTime, Health, Machine, MachineState, Role, Seconds, Status, TargetHealth
 from supervisor.core.settings import Judgement
 
 
@@ -18,7 +18,8 @@ class Finding:
     """What the evidence says now.
 
     `ready` is the startup criterion. `unready` means that a readiness check asks to leave the load balancer.
-    `by_silence` marks a suspicion that rests on silence only. `look_at` is when the answer may change by itself.
+    `by_silence` marks a suspicion that rests on silence only. `unheard` means that no check it waits for says anything,
+    neither good nor bad. `look_at` is when the answer may change by itself.
     """
 
     health: Health
@@ -27,6 +28,7 @@ class Finding:
     ready: bool = False
     unready: bool = False
     by_silence: bool = False
+    unheard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +160,11 @@ def judge_startup(chart: Chart, judgement: Judgement, now: BootTime) -> Finding:
     span_at = max(runs, default=now) + (judgement.startup_span if gating else 0.0)
     if waiting:
         e = waiting[0]
-        return Finding(
-            Health.UNKNOWN, f"starting: {e.check.name} passed {e.passes} of {judgement.startup_passes} times"
-        )
+        if all(other.is_stale(now) for other in waiting):
+            why = f": {e.text}" if e.status is Status.UNKNOWN and e.text else ""
+            return Finding(Health.UNKNOWN, f"starting: {e.check.name} says nothing{why}", unheard=True)
+        passed = f"{e.passes} of {judgement.startup_passes}"
+        return Finding(Health.UNKNOWN, f"starting: {e.check.name} passed {passed} times")
     if now < span_at:
         return Finding(Health.UNKNOWN, "starting: passing, not yet for long enough", span_at)
     return Finding(Health.HEALTHY, "startup checks passed", ready=True)

@@ -127,8 +127,7 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
         if incident is not None and incident.state is not IncidentState.CLOSED:
             incidents.hold(ctx, incident, step.name, held)
         return False
-    if incident is not None and incident.held:
-        ctx.world.put(replace(incident, held=(), held_why=()))
+    _unhold(ctx, workflow)
     request = plans.request_for(ctx, fleet, workflow, step, subject)
     ctx.world.put(Step(workflow.id, step.name, workflow.attempt, StepStatus.INTENT, ctx.now.wall, request, tries=0))
     if isinstance(request, Launch):
@@ -140,6 +139,13 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
     ctx.audit(f"step.{step.name}", target, actor=workflow.actor, reason=_why(incident))
     _send(ctx, ctx.world.need(Step, workflow.id, step.name, workflow.attempt))
     return False
+
+
+def _unhold(ctx: Context, workflow: Workflow) -> None:
+    """Nothing holds the workflow's incident any more."""
+    incident = ctx.world.get(Incident, workflow.incident)
+    if incident is not None and incident.held:
+        ctx.world.put(replace(incident, held=(), held_why=()))
 
 
 def _why(incident: Incident | None) -> str:
@@ -217,6 +223,7 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
     else:
         over = _is_confirmed(fleet, subject)
     if over:
+        _unhold(ctx, workflow)
         ctx.world.put(replace(row, status=StepStatus.DONE, done_at=ctx.now.wall))
         ctx.world.put(replace(workflow, position=workflow.position + 1))
         incident = ctx.world.get(Incident, workflow.incident)
@@ -226,6 +233,16 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
             ctx.note(incident, "incident.step", f"{subject.id} (zone {subject.zone}) passed its startup checks")
         return True
     if ctx.waited(row.intent_at) >= limit:
+        incident = ctx.world.get(Incident, workflow.incident)
+        held = holding(Act.GIVE_UP, ctx.facts(fleet, instance=subject, incident=incident, workflow=workflow))
+        if held:  # unknown is no failure: the machine is not at fault when nobody looks
+            if incident is not None and incident.state is not IncidentState.CLOSED:
+                incidents.hold(ctx, incident, f"give up {subject.id}", held)
+            return False
+        if incident is not None and incident.held:  # it speaks again: from now on it has its time
+            _unhold(ctx, workflow)
+            ctx.world.put(replace(row, intent_at=ctx.now.wall))
+            return False
         _wait_failed(ctx, fleet, workflow, row, f"not {_goal(step)} after {limit:.0f}s ({chart.finding.reason})")
     return False
 

@@ -83,6 +83,7 @@ class World:
     bad_images: set[str] = field(default_factory=set)  # never answer
     blind: bool = False  # nothing can be seen from where the supervisor stands
     cloud_down: bool = False
+    checks_broken: bool = False  # they can't be made, whoever is asked
     empty_list: bool = False
     order: int = 0
 
@@ -147,6 +148,8 @@ class World:
         """Return what a check would be answered now."""
         now = self.clock.boot
         m = self.machines.get(id)
+        if self.checks_broken:
+            return Result(id, check, Status.UNKNOWN, False, now, now, "the check itself failed: no such file")
         silent = self.blind or m is None or m.behaviour is Behaviour.HANG or m.isolated or m.terminated
         if silent:
             return Result(id, check, Status.CRITICAL, True, now, now + timeout, "no answer")

@@ -11,7 +11,7 @@ from supervisor.core.guards import GUARDS, Act, Facts, breaker_allows, floors, h
 from supervisor.core.model import Mode
 
 CALM = Facts(
-    mode=Mode.AUTO, approved=False, by_operator=False, holders=(), held="", grace="", fresh_rounds=2,
+    mode=Mode.AUTO, approved=False, by_operator=False, holders=(), held="", grace="", unheard="", fresh_rounds=2,
     fresh_rounds_needed=2, blind="", inventory_age=3.0, inventory_limit=45.0, desired=6, serving=5,
     costs_capacity=False, lb_floor=3, serving_floor=5, sick_lately=1, sick_allowed=2, breaker_quiet=0.0, concurrent=0,
     concurrent_allowed=1, zone="a", zone_concurrent=0, zone_allowed=1, credits=1, hourly=0, hourly_allowed=2, daily=0,
@@ -27,6 +27,8 @@ HOLDS: dict[str, tuple[Act, dict[str, Any], str]] = {
     "a hold": (Act.WITHDRAW, {"held": "held by ada"}, "hold: held by ada (needs no hold on the instance)"),
     "startup grace": (Act.REMEDIATE, {"grace": "warming for 3s of 600s"}, "startup_grace: warming for 3s of 600s (needs startup over)"),
     "the amnesty": (Act.ISOLATE, {"fresh_rounds": 1}, "amnesty: 1 clean rounds (needs 2 clean rounds)"),
+    "checks that say nothing": (Act.GIVE_UP, {"unheard": "page says nothing"}, "unheard: page says nothing (needs a check that says something)"),
+    "blindness while it starts": (Act.GIVE_UP, {"blind": "sentinel prober fails"}, "blind: sentinel prober fails (needs every sentinel well)"),
     "blindness": (Act.RESTART, {"blind": "sentinel prober fails"}, "blind: sentinel prober fails (needs every sentinel well)"),
     "no inventory": (Act.LAUNCH, {"inventory_age": None}, "inventory: never seen (needs at most 45s old)"),
     "a stale inventory": (Act.TERMINATE, {"inventory_age": 60.0}, "inventory: 60s old (needs at most 45s old)"),

@@ -376,3 +376,33 @@ def test_the_global_cap_counts_every_fleet() -> None:
         assert "global_cap" in service.engine.ctx.world.need(type(incidents(service)[0]), waiting).held
 
     there.live(story)
+
+
+@pytest.mark.parametrize("trouble", ["a broken check", "a cloud that does not answer"])
+def test_a_newcomer_is_not_given_up_while_nobody_can_say_how_it_is(trouble: str) -> None:
+    """Unknown is no failed launch: the replacement waits, its guard is named, and it serves once it can be seen."""
+    there = stage()
+    attribute, guard = {
+        "a broken check": ("checks_broken", "unheard"),
+        "a cloud that does not answer": ("cloud_down", "inventory"),
+    }[trouble]
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world)
+        world.crash(instances(service)[0].id)
+        await until(lambda: bool(instances(service, Lifecycle.LAUNCHING, Lifecycle.WARMING)), 600)
+        setattr(world, attribute, True)
+        newcomer = instances(service, Lifecycle.LAUNCHING, Lifecycle.WARMING)[0].id
+        await asyncio.sleep(2 * 3600)
+        told = [m.text for m in there.chat.messages if f"would give up {newcomer}" in m.text]
+        assert 1 == len(told)
+        assert guard in told[0]
+        assert not world.machines[newcomer].terminated
+        assert 7 == len(launches(world))
+
+        setattr(world, attribute, False)
+        await until(lambda: not open_incidents(service), 3600)
+        assert newcomer in [i.id for i in instances(service, Lifecycle.PROBATION, Lifecycle.IN_SERVICE)]
+        assert 7 == len(launches(world))
+
+    there.live(story)
