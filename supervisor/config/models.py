@@ -153,8 +153,11 @@ class TerminalTable(Model):
 
 
 class SlackTable(Model):
-    """`[chat.slack]`: a bot token and a channel (messages are edited and threaded), or a webhook (they are not)."""
+    """A bot token and a channel (messages are edited and threaded), or a webhook (they are not)."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["token", "channel"]}, {"required": ["webhook"]}]}
+    )
     channel: str = ""
     """Where to post: `#name` or, better, the channel's id. Only with `token`."""
     token: SecretRef | None = None

@@ -17,7 +17,12 @@ LARGEST = 64 * 1024
 class SecretRef(BaseModel):
     """`{ credential = "NAME" }` of systemd, `{ env = "NAME" }`, or `{ file = "/PATH" }`: exactly one of them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={"oneOf": [{"required": [way]} for way in ("credential", "env", "file")]},
+    )
 
     credential: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
     """Name of a systemd credential (`LoadCredential=`)."""
