@@ -224,10 +224,8 @@ async def test_a_short_block_accuses_nobody(watching: Watching, port: int, tmp_p
 async def test_a_host_that_talks_nonsense_is_started_again(watching: Watching, port: int, tmp_path: Path) -> None:
     """A plugin that finds our socket can't bring the supervisor down with it."""
     body = (
-        "for name in os.listdir('/proc/self/fd'):\n"
-        "    path = f'/proc/self/fd/{name}'\n"
-        "    if os.path.lexists(path) and 'socket' in os.readlink(path):\n"
-        '        os.write(int(name), b\'\\0\\0\\0\\x13{"type": "results"}\')\n'
+        "link = int(sys.argv[sys.argv.index('--fd') + 1])\n"
+        'os.write(link, b\'\\0\\0\\0\\x13{"type": "results"}\')\n'
         "return CheckResult.ok('fine')"
     )
     begin(watching, tmp_path, port, bad=body)
