@@ -41,7 +41,7 @@ async def sickbay(tmp_path: Path, slack: Slack, monkeypatch: pytest.MonkeyPatch)
     """A running daemon that tells this workspace, with a fleet that is well."""
     monkeypatch.setenv("SICKBAY_TEST_TOKEN", TOKEN)
     made = Sickbay(tmp_path)
-    made.write(**{"[chat.terminal]\n": CHAT.format(url=slack.api_url)})
+    made.write(**{"[chat.terminal]\n": CHAT.format(url=slack.api_url), "speed = 30": "speed = 12"})
     made.start()
     await asyncio.to_thread(made.until, made.is_calm)
     yield made
@@ -85,6 +85,7 @@ async def test_people_follow_a_healing_in_chat_and_on_the_page_even_through_sigk
     async with visit(f"http://127.0.0.1:{sickbay.listen}/") as there:
         page = there.page
         await expect(page.locator(".fleet .state")).to_have_text("OPTIMAL")
+        await eventually(lambda: not sickbay.rows("SELECT 1 FROM outbox"))
         victim = sickbay.serving()[0]
         faults.crash(sickbay.folder, "web", victim)
         await expect(page.locator(".card h3")).to_contain_text(victim)
