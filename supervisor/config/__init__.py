@@ -1,6 +1,7 @@
 """config.toml: read, checked whole, turned into frozen settings. A bad file changes nothing."""
 
-from supervisor.config.load import Config, ConfiguredCheck, FleetConfig, load, peek_plugin_paths, peek_socket
+from supervisor.config.fleets import ConfiguredCheck, FleetConfig
+from supervisor.config.load import Config, load, peek_plugin_paths, peek_socket
 from supervisor.config.models import SlackTable
 
 __all__ = ["Config", "ConfiguredCheck", "FleetConfig", "SlackTable", "load", "peek_plugin_paths", "peek_socket"]
