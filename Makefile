@@ -10,7 +10,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 # Debian packages that setting up needs, and those that only the tests need besides
 DEBIAN := python3-venv
-DEBIAN_TEST := chromium monitoring-plugins-basic prometheus
+DEBIAN_TEST := chromium libatomic1 monitoring-plugins-basic prometheus
 
 .PHONY: help demo test test-unit test-packages check format reference lock bench wheel setup clean
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import hashlib
 import json
 import multiprocessing
@@ -10,6 +11,7 @@ import os
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -21,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.cli import main
-from supervisor.plugins import discover
 from supervisor.providers.local import LocalCloud, LocalOptions
 from supervisor.providers.local.image import WEB
 
@@ -166,8 +167,6 @@ class Sickbay:
 
 # ---------------------------------------------------------------------------------------------- starts that fail
 
-NOBODY = 65534
-
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -178,15 +177,15 @@ class Refused:
     touched: tuple[str, ...]
 
 
-def start_badly(folder: Path, *arguments: str, user: int | None = None) -> Refused:
-    """Run a command that should be refused, by another user if asked to; see what it touches in the folder.
+def start_badly(folder: Path, *arguments: str, humble: bool = False) -> Refused:
+    """Run a command that should be refused, bound by mode bits even as root if asked to; see what it touches.
 
     It runs in a process of its own, forked from one that has the program loaded: a table of starts costs one import.
     """
     before = look(folder)
     with tempfile.NamedTemporaryFile("r+") as said:
         argv = arguments or ("run", "--config", str(folder / "config.toml"))
-        process = LOADED.Process(target=_become, args=(said.name, folder, argv, user))
+        process = LOADED.Process(target=_become, args=(said.name, folder, argv, humble))
         process.start()
         process.join(60)
         if process.exitcode is None:
@@ -201,17 +200,26 @@ LOADED = multiprocessing.get_context("forkserver")
 LOADED.set_forkserver_preload(["tests.program", "supervisor.cli", "supervisor.providers.local"])
 
 
-def _become(stderr: str, folder: Path, argv: Sequence[str], user: int | None) -> None:
+def _become(stderr: str, folder: Path, argv: Sequence[str], humble: bool) -> None:
     """Turn this process into the program."""
-    discover()  # what another user could not read is loaded before
     os.dup2(os.open(stderr, os.O_WRONLY | os.O_APPEND), 2)
     os.chdir(folder)
-    if user is not None:
-        os.setgroups([])
-        os.setresgid(user, user, user)
-        os.setresuid(user, user, user)
+    if humble:
+        _obey_mode_bits()
     sys.argv = ["sickbay", *argv]
     main()
+
+
+def _obey_mode_bits() -> None:
+    """Give up what lets root read and write everything: capabilities 1 and 2, CAP_DAC_OVERRIDE and _READ_SEARCH."""
+    header = struct.pack("Ii", 0x20080522, 0)  # version 3, this process
+    data = ctypes.create_string_buffer(24)  # effective, permitted, inheritable; twice
+    libc = ctypes.CDLL(None, use_errno=True)
+    for call in (libc.capget, libc.capset):
+        if call(header, data) != 0:
+            raise OSError(ctypes.get_errno(), "capabilities can't be changed")
+        sets = struct.unpack("6I", data.raw)
+        data.raw = struct.pack("6I", *(low & ~0b110 for low in sets[:3]), *sets[3:])
 
 
 def look(folder: Path) -> dict[str, str]:

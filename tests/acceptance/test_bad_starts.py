@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.store import SqliteStore
-from tests.program import NOBODY, Sickbay, free_port, look, start_badly
+from tests.program import Sickbay, free_port, look, start_badly
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
 
@@ -48,7 +48,7 @@ class Place:
     folder: Path
     listen: int = field(default_factory=free_port)
     front_door: int = field(default_factory=free_port)
-    user: int | None = None
+    humble: bool = False
     open: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
@@ -130,7 +130,7 @@ def instead(make: Callable[[Path], object]) -> Callable[[Place], object]:
 def without_rights(place: Place) -> None:
     """Take the right to read the configuration away."""
     place.config.chmod(0)
-    place.user = NOBODY if os.getuid() == 0 else None
+    place.humble = True
 
 
 CONFIG: dict[str, tuple[Callable[[Place], object], str]] = {
@@ -187,13 +187,10 @@ def socket_in(folder: str) -> Callable[[Place], object]:
 
 
 def locked_folder(place: Place) -> None:
-    """Give the state to nobody, and the socket a folder that nobody may write to."""
+    """Put the socket into a folder that may not be written to."""
     (place.folder / "locked").mkdir(mode=0o555)
     socket_in("locked")(place)
-    if os.getuid() == 0:
-        place.user = NOBODY
-        for path in (place.folder, *place.folder.iterdir()):
-            os.chown(path, *(0, 0) if path.name == "locked" else (NOBODY, NOBODY))
+    place.humble = True
 
 
 SURROUNDINGS: dict[str, tuple[Callable[[Place], object], str]] = {
@@ -230,7 +227,7 @@ def test_a_bad_configuration_is_one_sentence_and_touches_nothing(name: str, fold
     prepare, sentence = CONFIG[name]
     place = Place(folder)
     prepare(place)
-    refused = start_badly(folder, user=place.user)
+    refused = start_badly(folder, humble=place.humble)
 
     assert 1 == len(refused.lines), refused.lines
     assert refused.lines[0].startswith("sickbay: /")
@@ -249,7 +246,7 @@ def test_bad_surroundings_are_one_sentence_and_touch_nothing(name: str, folder: 
     with place.open:
         prepare(place)
         before = [_answers(port) for port in (place.listen, place.front_door)]
-        refused = start_badly(folder, user=place.user)
+        refused = start_badly(folder, humble=place.humble)
         after = [_answers(port) for port in (place.listen, place.front_door)]
 
     assert 1 == len(refused.lines), refused.lines

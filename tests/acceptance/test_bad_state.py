@@ -18,7 +18,7 @@ import pytest
 
 from supervisor.providers.local import faults
 from supervisor.store import SqliteStore
-from tests.program import NOBODY, Sickbay, start_badly
+from tests.program import Sickbay, start_badly
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
 
@@ -47,7 +47,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         """Make both."""
         self.folder = folder
-        self.user: int | None = None
+        self.humble = False
         self.open = ExitStack()
         self.use(folder / "state.db")
 
@@ -73,13 +73,9 @@ class Place:
         self.state.write_bytes(content)
 
     def give_away(self, mode: int, path: Path) -> None:
-        """Run as nobody, to whom everything but one path belongs."""
+        """Run as somebody who is bound by a path's mode."""
         path.chmod(mode)
-        if os.getuid() == 0:
-            self.user = NOBODY
-            for other in (self.folder, *self.folder.iterdir()):
-                if other != path:
-                    os.chown(other, NOBODY, NOBODY)
+        self.humble = True
 
     def disk(self, size: str) -> Path:
         """Mount a small disk of its own, and put the state there."""
@@ -173,7 +169,7 @@ def test_a_bad_state_is_one_sentence_and_is_left_as_it_is(name: str, folder: Pat
     place = Place(folder)
     with place.open:
         prepare(place)
-        refused = start_badly(folder, user=place.user)
+        refused = start_badly(folder, humble=place.humble)
 
     assert 1 == len(refused.lines), refused.lines
     assert refused.lines[0].startswith("sickbay: ")
