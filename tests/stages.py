@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from supervisor.core.model import (
@@ -27,6 +28,7 @@ from supervisor.store import MemoryStore
 ALIVE = CheckPolicy("alive", "http", Role.LIVENESS, 10.0, 3.0)
 
 
+@cache  # the plugins stay as they are, and finding them costs as much as an hour of virtual time
 def rung(kind: str) -> RemediationPolicy:
     """Return a built-in remediation's plan, from its plugin."""
     cls = discover().remediations[kind].cls

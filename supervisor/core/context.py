@@ -253,7 +253,7 @@ class Context:
             concurrent = 1
         recent = [r for r in world.values(Removal) if self.now.wall - r.at < DAY]
         in_zone = max(1, policy.desired // max(1, len(policy.zones)))
-        failures = sum(world.need(Slot, name, n).failures for n in world.slots_of[name])
+        failures = sum(world.need(Slot, name, n).failures for n in world.failing_slots[name])
         half_open = fleet.last_launch_failure is None or now - fleet.last_launch_failure >= guards.launch_half_open
         age = None if fleet.inventory_at is None else now - fleet.inventory_at
         return Facts(

@@ -334,6 +334,7 @@ class Engine:
                 ctx.world.put(Image(name, policy.image, policy.version, True, ctx.now.wall))
             elif ctx.world.get(Image, name, policy.image) is None:
                 ctx.world.put(Image(name, policy.image, policy.version, False, ctx.now.wall))
+        ctx.sight.schedule(max((fleet.round_length() for fleet in ctx.fleets.values()), default=0.0))
 
 
 def _results_per_second(ctx: Context) -> float:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from supervisor.core.model import BootTime, Now, Seconds
 from supervisor.core.settings import Guards
 
-WINDOW: Seconds = 10.0
+LEAST_WINDOW: Seconds = 10.0
+ROUNDS = 2  # in a window: in less than two rounds, results that all come in time can bunch outside it
 LEAST_EXPECTED = 5.0
 
 
@@ -25,6 +26,11 @@ class Sight:
         self._received = 0
         self._counted_to = now.boot
         self._few = ""
+        self._window = LEAST_WINDOW
+
+    def schedule(self, round_length: Seconds) -> None:
+        """Take how long one round of every check takes at most: what the window has to hold several of."""
+        self._window = max(LEAST_WINDOW, ROUNDS * round_length)
 
     def count(self, results: int) -> None:
         """Note how many results came in."""
@@ -34,7 +40,7 @@ class Sight:
         """Advance the window with the rate of results that the schedule promises."""
         self._expected += per_second * max(0.0, now - self._counted_to)
         self._counted_to = now
-        if now - self._window_from < WINDOW:
+        if now - self._window_from < self._window:
             return
         if self._expected >= LEAST_EXPECTED and self._received < guards.result_rate * self._expected:
             got = self._received / self._expected

@@ -49,6 +49,7 @@ class World:
         self.slots_of: dict[str, set[int]] = defaultdict(set)
         self.free_slots: dict[str, set[int]] = defaultdict(set)
         self.stuck_slots: dict[str, set[int]] = defaultdict(set)  # those that need a human
+        self.failing_slots: dict[str, set[int]] = defaultdict(set)  # those whose last launches failed
         self.census: dict[str, Counter[Place]] = defaultdict(Counter)  # fleet -> where its members stand
         self.open_incidents: dict[tuple[str, str], int] = {}
         self.open_of: dict[str, set[int]] = defaultdict(set)
@@ -185,6 +186,8 @@ class World:
                 _toggle(self.slots_of[record.fleet], record.number, add=add)
                 if record.occupant is None:
                     _toggle(self.free_slots[record.fleet], record.number, add=add)
+                if record.failures:
+                    _toggle(self.failing_slots[record.fleet], record.number, add=add)
                 if record.needs_human:
                     _toggle(self.stuck_slots[record.fleet], record.number, add=add)
             case Incident():

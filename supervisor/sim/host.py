@@ -48,15 +48,7 @@ class SimHost:
     async def results(self) -> AsyncIterator[Sequence[Result]]:
         """Yield for ever."""
         while True:
-            if not self._heap:
-                self._news.clear()
-                await self._news.wait()
-                continue
             now = self._world.clock.boot
-            if self._heap[0][0] > now:
-                await asyncio.sleep(min(0.1, self._heap[0][0] - now))
-                self._life.check()
-                continue
             batch: list[Result] = []
             while self._heap and self._heap[0][0] <= now:
                 due, instance, name = heapq.heappop(self._heap)
@@ -68,3 +60,15 @@ class SimHost:
                 heapq.heappush(self._heap, (max(due, now - 1) + self._pace(watched, check), instance, name))
             if batch:
                 yield batch
+            else:
+                await self._until_due(now)
+                self._life.check()
+
+    async def _until_due(self, now: float) -> None:
+        """Sleep until the first check is due, or the next command comes: virtual time is dear by the wake-up."""
+        self._news.clear()
+        loop = asyncio.get_running_loop()
+        alarm = loop.call_later(self._heap[0][0] - now, self._news.set) if self._heap else None
+        await self._news.wait()
+        if alarm is not None:
+            alarm.cancel()

@@ -82,10 +82,11 @@ class Stage:
                     raise _root(task.exception())
         finally:
             life.dead = True
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            tasks = (asyncio.all_tasks() | {running, playing}) - {asyncio.current_task()}
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)  # of those that are done, too: nobody else asks
+            await service.close()  # the steps that were killed: they are done, and the executor alone knows them
 
     def records(self) -> Sequence[Record]:
         """Return what the journal holds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -256,3 +257,17 @@ def test_killed_again_within_the_recovery_it_still_finishes() -> None:
                 broken[f"{first}, then {second}"] = found
 
     assert {} == broken
+
+
+def test_a_kill_within_a_step_ends_quietly(caplog: pytest.LogCaptureFixture) -> None:
+    """No task of the dead life is left behind to complain when it is collected."""
+    case = CASES["the first boot"]
+    points, _ = clean_run(case)
+    for at, point in enumerate(points):
+        if "commit" not in point:
+            there, player = ready(case)
+            there.live(player.play, kill_at=at)
+    gc.collect()
+
+    assert any("launch" in point for point in points)
+    assert [] == [said for record in caplog.records if "Killed" in (said := record.getMessage())]

@@ -7,18 +7,20 @@ from hypothesis import strategies as st
 
 from supervisor.runtime.wheel import Wheel, phase
 
-DELAYS = st.lists(st.floats(0, 120), min_size=1, max_size=50)
+SLOTS = 512  # a turn of 5 s, so that the longest delay goes round it twice and more
+LONGEST = 15.0
+DELAYS = st.lists(st.floats(0, LONGEST), min_size=1, max_size=50)
 
 
 @given(DELAYS, st.floats(0, 1e6), st.floats(0.001, 60))
 def test_every_key_comes_once_and_in_time(delays: list[float], start: float, step: float) -> None:
     """Whatever the stride with which time goes on."""
-    wheel: Wheel[int] = Wheel(start)
+    wheel: Wheel[int] = Wheel(start, slots=SLOTS)
     for key, delay in enumerate(delays):
         wheel.add(key, start + delay)
     found: dict[int, float] = {}
     now = start
-    while now <= start + 121 + step:
+    while now <= start + LONGEST + 1 + step:
         for key, due in wheel.advance(now):
             assert key not in found
             assert due <= now
