@@ -275,6 +275,7 @@ class Context:
             lb_floor=lb_floor,
             serving_floor=serving_floor,
             sick_lately=len(sick),
+            unwell=len(fleet.suspects.union(sick)),
             sick_allowed=allowed,
             breaker_quiet=max(0.0, calm_in),
             concurrent=len(busy),

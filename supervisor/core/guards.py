@@ -64,6 +64,7 @@ class Facts:
     lb_floor: int
     serving_floor: int
     sick_lately: int
+    unwell: int  # sick lately or suspect now
     sick_allowed: int
     breaker_quiet: Seconds  # until the breaker may close again, 0 when it may
     concurrent: int
@@ -174,6 +175,11 @@ def _breaker(f: Facts) -> Reading:
     return Reading("breaker", holds, value, f"at most {f.sick_allowed} of {f.desired}")
 
 
+def _burst(f: Facts) -> Reading:
+    value = f"{f.unwell} sick or suspect"
+    return Reading("burst", f.unwell > f.sick_allowed, value, f"at most {f.sick_allowed} of {f.desired}")
+
+
 def _concurrent(f: Facts) -> Reading:
     holds = f.concurrent >= f.concurrent_allowed
     return Reading("concurrency", holds, f"{f.concurrent} under way", f"fewer than {f.concurrent_allowed}")
@@ -256,6 +262,7 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
         _amnesty,
         _blind,
         _inventory,
+        _burst,
         _breaker,
         _concurrent,
         _zone,
@@ -267,7 +274,7 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
         _cooldown,
         _needs_human,
     ),
-    Act.WITHDRAW: (_observe_only, _pause, _hold, _amnesty, _blind, _inventory, _breaker, _lb_floor),
+    Act.WITHDRAW: (_observe_only, _pause, _hold, _amnesty, _blind, _inventory, _burst, _breaker, _lb_floor),
     Act.LAUNCH: (_observe_only, _pause, _inventory, _needs_human, _launch_breaker, _max_instances),
     Act.REGISTER: (_observe_only, _pause),
     Act.ISOLATE: (
@@ -277,11 +284,12 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
         _amnesty,
         _blind,
         _inventory,
+        _burst,
         _breaker,
         _serving_floor,
         _quarantine_cap,
     ),
-    Act.RESTART: (_observe_only, _pause, _hold, _amnesty, _blind, _inventory, _breaker, _serving_floor),
+    Act.RESTART: (_observe_only, _pause, _hold, _amnesty, _blind, _inventory, _burst, _breaker, _serving_floor),
     Act.TERMINATE: (_observe_only, _pause, _hold, _inventory),
     Act.GIVE_UP: (_blind, _inventory, _unheard),
     Act.KEEP: (_observe_only, _pause),

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from supervisor.core.settings import CheckPolicy
 from supervisor.core.signals import Command, Forget, Observe, Result
+from supervisor.runtime.wheel import phase
 from supervisor.sim.failpoints import Life
 from supervisor.sim.world import World
 
@@ -37,10 +38,15 @@ class SimHost:
                     self._heap = [item for item in self._heap if item[1] != command.instance]
                     heapq.heapify(self._heap)
                     for check in self._checks[command.fleet]:
-                        heapq.heappush(self._heap, (now + self._pace(command, check) / 2, command.instance, check.name))
+                        first = now + self._phase(command, check)
+                        heapq.heappush(self._heap, (first, command.instance, check.name))
             elif isinstance(command, Forget):
                 self._watched.pop(command.instance, None)
         self._news.set()
+
+    def _phase(self, watched: Observe, check: CheckPolicy) -> float:
+        pace = self._pace(watched, check)
+        return phase(f"{watched.instance}/{check.name}", pace) if self._world.checks_spread else pace / 2
 
     def _pace(self, watched: Observe, check: CheckPolicy) -> float:
         return max(FASTEST, check.interval / 5) if watched.fast else check.interval

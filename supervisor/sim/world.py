@@ -83,6 +83,7 @@ class World:
     bad_images: set[str] = field(default_factory=set)  # never answer
     blind: bool = False  # nothing can be seen from where the supervisor stands
     cloud_down: bool = False
+    checks_spread: bool = False  # each machine has a phase of its own, as in production; else all in step
     checks_broken: bool = False  # they can't be made, whoever is asked
     empty_list: bool = False
     order: int = 0

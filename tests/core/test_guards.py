@@ -13,7 +13,7 @@ from supervisor.core.model import Mode
 CALM = Facts(
     mode=Mode.AUTO, approved=False, by_operator=False, holders=(), held="", grace="", unheard="", fresh_rounds=2,
     fresh_rounds_needed=2, blind="", inventory_age=3.0, inventory_limit=45.0, desired=6, serving=5,
-    costs_capacity=False, lb_floor=3, serving_floor=5, sick_lately=1, sick_allowed=2, breaker_quiet=0.0, concurrent=0,
+    costs_capacity=False, lb_floor=3, serving_floor=5, sick_lately=1, unwell=2, sick_allowed=2, breaker_quiet=0.0, concurrent=0,
     concurrent_allowed=1, zone="a", zone_concurrent=0, zone_allowed=1, credits=1, hourly=0, hourly_allowed=2, daily=0,
     daily_allowed=3, global_hourly=0, global_allowed=10, lineage=0, lineage_allowed=3, cooldown_left=0.0,
     needs_human="", quarantined=0, quarantine_allowed=2, launch_failures=0, launch_allowed=2, launch_half_open=False,
@@ -32,6 +32,7 @@ HOLDS: dict[str, tuple[Act, dict[str, Any], str]] = {
     "blindness": (Act.RESTART, {"blind": "sentinel prober fails"}, "blind: sentinel prober fails (needs every sentinel well)"),
     "no inventory": (Act.LAUNCH, {"inventory_age": None}, "inventory: never seen (needs at most 45s old)"),
     "a stale inventory": (Act.TERMINATE, {"inventory_age": 60.0}, "inventory: 60s old (needs at most 45s old)"),
+    "a burst of suspects": (Act.WITHDRAW, {"unwell": 3}, "burst: 3 sick or suspect (needs at most 2 of 6)"),
     "the breaker": (Act.REMEDIATE, {"sick_lately": 3}, "breaker: 3 sick lately, the removed ones counted (needs at most 2 of 6)"),
     "the breaker's calm": (Act.REMEDIATE, {"breaker_quiet": 60.0}, "breaker: 1 sick lately, the removed ones counted, calm needed for 60s more (needs at most 2 of 6)"),
     "the load balancer floor": (Act.WITHDRAW, {"costs_capacity": True, "serving": 2}, "lb_floor: 2 serving afterwards (needs at least 3)"),

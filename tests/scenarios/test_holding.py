@@ -146,11 +146,13 @@ STORMS = {
 }
 
 
+@pytest.mark.parametrize("spread", [False, True], ids=["in step", "spread"])
 @pytest.mark.parametrize("name", STORMS)
-def test_a_shared_fault_is_a_storm_and_nobody_is_removed(name: str) -> None:
-    """More sick than may plausibly be sick at once: the breaker holds, whatever the cause. It heals by itself."""
+def test_a_shared_fault_is_a_storm_and_nobody_is_removed(name: str, spread: bool) -> None:
+    """More sick than may plausibly be sick at once: nobody is removed, not even who is found sick first."""
     count, behaviour = STORMS[name]
     there = stage()
+    there.world.checks_spread = spread
 
     async def story(service: Service, world: World) -> None:
         await proved(service, world)
