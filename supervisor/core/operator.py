@@ -18,6 +18,7 @@ from supervisor.core.model import (
     IncidentState,
     Instance,
     Lifecycle,
+    Mode,
     Quarantine,
     Slot,
     Workflow,
@@ -157,6 +158,7 @@ def _approve(ctx: Context, signal: OperatorAsked, verb: Approve | Reject) -> str
         raise OperatorError(
             f"incident {incident.id} has changed: you saw version {verb.version}, it is at {incident.version}; look again"
         )
+    _refuse_idle_word(ctx, incident)
     granted = isinstance(verb, Approve)
     until = ctx.at(ctx.settings.guards.approval_valid)
     approval = Approval(signal.actor, ctx.now.wall, until, granted)
@@ -165,6 +167,18 @@ def _approve(ctx: Context, signal: OperatorAsked, verb: Approve | Reject) -> str
     reason = f": {signal.reason}" if signal.reason else ""
     ctx.note(incident, f"incident.{'approved' if granted else 'rejected'}", f"{signal.actor} {word}{reason}")
     return f"incident {incident.id}: {'approved' if granted else 'rejected'}, valid until {until:%H:%M:%S} UTC"
+
+
+def _refuse_idle_word(ctx: Context, incident: Incident) -> None:
+    """Only mode approve asks for a word; elsewhere it would be taken, and change nothing."""
+    fleet = _fleet(ctx, incident.fleet)
+    mode = ctx.mode_of(fleet)
+    if mode is Mode.APPROVE:
+        return
+    way = f"`sickbay hold {incident.instance or 'INSTANCE'}` keeps a machine untouched"
+    if mode is Mode.OBSERVE:
+        way = 'nothing is done before `mode` is "approve" or "auto"'
+    raise OperatorError(f"{incident.fleet} is in mode {mode}, where incident {incident.id} waits for no word; {way}")
 
 
 def _kept(ctx: Context, name: str) -> tuple[Instance, Quarantine, Fleet]:
