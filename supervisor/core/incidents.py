@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from supervisor.core.cards import NEEDS_HUMAN
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Reading
@@ -143,7 +144,7 @@ def escalate(ctx: Context, incident: Incident, text: str) -> Incident:
     if incident.state is IncidentState.ESCALATED:
         return incident
     incident = ctx.world.put(replace(incident, state=IncidentState.ESCALATED, version=incident.version + 1))
-    return ctx.note(incident, "incident.escalated", f"needs a human: {text}")
+    return ctx.note(incident, "incident.escalated", f"{NEEDS_HUMAN}{text}")
 
 
 def next_rung(ctx: Context, incident: Incident, failed: str, why: str, ladder: tuple[str, ...]) -> Incident:

@@ -160,7 +160,7 @@ def _doing(workflow: Workflow | None) -> str:
         return ""
     step = workflow.step
     what = workflow.remediation or str(workflow.kind)
-    return f"{what}: {step.name if step else 'finishing'} ({workflow.position + 1} of {len(workflow.plan)})"
+    return f"{what}: {step.name} ({workflow.position + 1} of {len(workflow.plan)})" if step else f"{what}: finishing"
 
 
 def incident_view(ctx: Context, incident: Incident) -> IncidentDoc:
@@ -217,8 +217,8 @@ def story_view(ctx: Context, incident: Incident) -> StoryDoc:
 
 def _workflow_view(ctx: Context, workflow: Workflow) -> WorkflowDoc:
     steps: list[StepDoc] = []
-    for planned in workflow.plan:
-        for attempt in range(1, workflow.attempt + 1):
+    for attempt in range(1, workflow.attempt + 1):
+        for planned in workflow.plan:
             row = ctx.world.get(Step, workflow.id, planned.name, attempt)
             if row is not None:
                 steps.append(_step_view(row))
@@ -344,6 +344,8 @@ def _decision(ctx: Context, fleet: Fleet, instance: Instance, running: Workflow 
             "what": "act",
             "why": f"{running.remediation or running.kind} is under way, at {step.name if step else 'its end'}",
         }
+    if instance.lifecycle in (Lifecycle.RETIRING, Lifecycle.RETIRED):
+        return {"what": "nothing", "why": f"{instance.lifecycle}: it is gone"}
     if chart is None or instance.lifecycle in (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED):
         return {"what": "nothing", "why": f"{instance.lifecycle}: it is kept, not judged"}
     incident = ctx.world.incident_of(instance.fleet, instance.id)
