@@ -15,7 +15,8 @@ import pytest_asyncio
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from supervisor.core.model import Incident, Instance, Lifecycle, Mode
-from supervisor.core.signals import Noticed
+from supervisor.core.signals import Noticed, OperatorAsked, Reply
+from supervisor.surfaces.web import acting
 from tests import stages
 from tests.surfaces.front import HOSTILE, Front, journal, serving
 
@@ -155,6 +156,15 @@ BAD: dict[str, tuple[str, str, Json, dict[str, str], int, str]] = {
         400,
         "expected a whole number",
     ),
+    "a limit behind a thousand noughts": (
+        "GET",
+        "/api/v1/incidents?limit=" + "0" * 1000 + "1" + "9" * 6000,
+        None,
+        {},
+        400,
+        "expected a whole number",
+    ),
+    "a limit in disguise": ("GET", "/api/v1/incidents?limit=00000000199999", None, {}, 400, "expected a whole number"),
     "a flag that is none": ("GET", "/api/v1/quarantine?ended=yes", None, {}, 400, "expected 0 or 1"),
     "a path that is not there": ("GET", "/api/v1/nothing", None, {}, 404, "GET /api/v1/nothing: not found"),
     "a method that is not there": ("DELETE", "/api/v1/status", None, {}, 405, "method not allowed"),
@@ -284,6 +294,56 @@ async def test_events_arrive_as_they_happen_and_are_caught_up(web: aiohttp.Clien
     assert "\x1b" not in seen[1][1]["text"]
     assert [seen[1]] == await read(str(last), 1)
     assert "reset" == (await read("999999", 1))[0][0]
+
+
+async def test_numbers_of_events_are_never_used_twice(web: aiohttp.ClientSession, front: Front, tmp_path: Path) -> None:
+    """Who saw an earlier daemon's fifth event is not told that the next one's first five were seen."""
+    front.step(*(Noticed("config.loaded", "before") for _ in range(3)))
+    (tmp_path / "later").mkdir()
+    async with serving(Front(RECORDS, SETTINGS), tmp_path / "later") as later:
+        later.step(*(Noticed("config.loaded", "after") for _ in range(9)))
+        seen = front.server.events.last
+        headers = {"Last-Event-ID": str(seen)}
+        async with (
+            asyncio.timeout(5),
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{later.port}/api/v1/events", headers=headers) as answer,
+        ):
+            while b"event" not in (line := await answer.content.readline()):
+                pass
+
+    assert b"event: reset\n" == line
+
+
+@pytest.mark.parametrize("last", ["9" * 6000, "-1", "x", "1.5"])
+async def test_an_odd_event_number_is_no_error(web: aiohttp.ClientSession, last: str) -> None:
+    """A stream begins whatever a reader claims to have seen."""
+    async with web.get("/api/v1/events", headers={"Last-Event-ID": last}) as answer:
+        assert 200 == answer.status
+
+
+class Stuck(Front):
+    """A server whose engine commits nothing."""
+
+    async def ask(self, request: OperatorAsked) -> Reply:
+        """Wait for ever."""
+        self.asked.append(request)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_request_without_an_answer_says_that_it_still_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the state file takes nothing, nobody hears that nothing will come of what they asked."""
+    monkeypatch.setattr(acting, "ANSWER_LIMIT", 0.05)
+    async with (
+        serving(Stuck(RECORDS, SETTINGS), tmp_path),
+        aiohttp.ClientSession("http://localhost", connector=aiohttp.UnixConnector(str(tmp_path / "s.sock"))) as session,
+        session.post("/api/v1/pause", json={"name": "ada"}) as answer,
+    ):
+        assert 503 == answer.status
+        assert "is carried out as soon as it does" in (await answer.json())["error"]
 
 
 async def test_a_reader_that_never_reads_is_cut_off(web: aiohttp.ClientSession, front: Front) -> None:

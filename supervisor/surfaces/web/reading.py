@@ -146,7 +146,7 @@ def _flag(request: web.Request, name: str, *, default: bool) -> bool:
 
 def _limit(request: web.Request) -> int:
     text = request.query.get("limit", "100")
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:9]) <= MOST:
+    if not (text.isascii() and text.isdecimal() and len(text) < 19) or not 1 <= int(text) <= MOST:
         raise wrong(f"limit={text[:40]}: expected a whole number from 1 to {MOST}")
     return int(text)
 
