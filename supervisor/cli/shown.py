@@ -48,6 +48,8 @@ def _fleet(fleet: Json, mode: str, opened: Sequence[Json]) -> None:
     image = fleet["image"]["version"] if fleet["image"] else "none"
     own = f", mode {fleet['mode']}" if fleet["mode"] != mode else ""
     typer.echo(f"\n{name}: {serving(fleet)}, image {image}{own}")
+    if fleet["storm"]:
+        typer.echo(f"  storm: {len(fleet['sick'])} machines are sick at once, nobody is removed")
     amnesty = fleet["amnesty"]
     if amnesty["clean_rounds"] < amnesty["needed"]:
         typer.echo(f"  amnesty: {amnesty['clean_rounds']} of {amnesty['needed']} clean rounds, nothing is removed yet")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 import pytest_asyncio
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from supervisor.core.model import Incident, Instance, Lifecycle, Mode
+from supervisor.core.model import Identity, Incident, Instance, Lifecycle, Mode, Record, Slot
 from supervisor.core.signals import Noticed, OperatorAsked, Reply
 from supervisor.surfaces.web import acting
 from tests import stages
@@ -227,6 +229,56 @@ async def test_every_answer_carries_its_headers(web: aiohttp.ClientSession) -> N
             assert "unsafe" not in policy
             assert "nosniff" == answer.headers["X-Content-Type-Options"]
             assert "no-referrer" == answer.headers["Referrer-Policy"]
+
+
+@pytest.mark.parametrize("path", ["/instances/i-0", "/incidents/99", "/incidents/x"])
+async def test_a_page_that_is_not_there_is_said_to_a_person(web: aiohttp.ClientSession, path: str) -> None:
+    """A link from an old message leads to a sentence and a way back, not to JSON."""
+    async with web.get(path) as answer:
+        text = await answer.text()
+        assert 404 == answer.status
+        assert "text/html" == answer.content_type
+    assert "is known" in text
+    assert 'href="/"' in text
+
+
+async def test_a_very_large_fleet_is_drawn_in_part(tmp_path: Path) -> None:
+    """What a page costs is bounded: the daemon stands still for no reader, whatever a fleet's size."""
+    settings = stages.settings(stages.fleet(3000))
+    now = datetime.now(UTC)
+    records: list[Record] = [Identity("u", 1, now)]
+    for number in range(3000):
+        name = f"i-{number:08x}"
+        records.append(
+            Instance(
+                name, "web", Lifecycle.IN_SERVICE, number, "img-1", "1.0.0", "a", "127.0.0.1", now, now, served=True
+            )
+        )
+        records.append(Slot("web", number, occupant=name))
+    async with (
+        serving(Front(records, settings), tmp_path) as front,
+        aiohttp.ClientSession(f"http://127.0.0.1:{front.port}") as session,
+    ):
+        async with session.get("/") as answer:
+            text = await answer.text()
+        async with session.get("/api/v1/fleets/web") as answer:
+            assert 3000 == len((await answer.json())["instances"])
+
+    assert 1000 == text.count('class="tile ')
+    assert "2,000 more machines are not drawn" in text
+
+
+async def test_nobody_is_sent_back_to_bed_in_trouble(tmp_path: Path) -> None:
+    """Without a fleet there is nothing to watch, and the page says what is missing instead."""
+    async with (
+        serving(Front([Identity("u", 1, datetime.now(UTC))], replace(SETTINGS, fleets={})), tmp_path) as front,
+        aiohttp.ClientSession(f"http://127.0.0.1:{front.port}") as session,
+        session.get("/") as answer,
+    ):
+        text = await answer.text()
+
+    assert "Nobody needs you" not in text
+    assert "No fleet is configured" in text
 
 
 async def test_the_page_shows_what_a_person_looks_for(web: aiohttp.ClientSession, front: Front) -> None:
