@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shlex
 import shutil
 import signal
 import socket
@@ -163,7 +164,7 @@ class Demo:
             outcome = await self._healed(await self._break(fault))
             if stay:
                 self.say(f"\nThe fleet stays up. Look at {self.page}")
-                self.say(f"In another terminal: sickbay status --config {self._folder / 'config.toml'}")
+                self.say(f"In another terminal: {_program()} status --config {self._folder / 'config.toml'}")
                 self.say("Ctrl-C ends the demo.")
                 await _interrupted()
             return outcome
@@ -171,7 +172,7 @@ class Demo:
     async def forever(self, fault: Fault, every: float) -> None:
         """Break one machine after another, until interrupted."""
         async with self._running():
-            self.say(f"In another terminal: sickbay status --config {self._folder / 'config.toml'}")
+            self.say(f"In another terminal: {_program()} status --config {self._folder / 'config.toml'}")
             while True:
                 victim = await self._break(fault)
                 await self._healed(victim)
@@ -273,6 +274,11 @@ async def _interrupted() -> None:
     done = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, done.set)
     await done.wait()
+
+
+def _program() -> str:
+    """Return what to type for `sickbay`: the whole path where it is not on the PATH, as after `make demo`."""
+    return "sickbay" if shutil.which("sickbay") else shlex.quote(str(Path(sys.argv[0]).absolute()))
 
 
 def _free_port(wanted: int = 0) -> int:

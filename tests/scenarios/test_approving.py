@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from supervisor.core.cards import card
-from supervisor.core.model import Incident, IncidentState, Mode
-from supervisor.core.signals import Approve, Pause, Reject, SettingsLoaded
+from supervisor.core.model import Incident, IncidentState, Lifecycle, Mode
+from supervisor.core.signals import Approve, Hold, Pause, Reject, ReleaseFromQuarantine, SettingsLoaded, Unhold
 from supervisor.runtime.service import Service
 from supervisor.sim.run import until
 from supervisor.sim.world import Behaviour, World
@@ -122,3 +124,23 @@ def test_numbers_that_move_are_not_told_again_and_again() -> None:
         assert before + 1 == len(after)
 
     there.live(pauses)
+
+
+def test_what_operators_do_with_machines_is_told_with_its_reason() -> None:
+    """Nobody finds a machine held, brought back or destroyed without having been told who did it, and why."""
+    there = stage()
+
+    async def acts(service: Service, world: World) -> None:
+        await calm(service, world)
+        errs(service, world)
+        await until(lambda: bool(instances(service, Lifecycle.QUARANTINED)), 3600)
+        kept = instances(service, Lifecycle.QUARANTINED)[0].id
+        for verb in (Hold(kept), Unhold(kept), ReleaseFromQuarantine(kept)):
+            assert (await ask(service, verb, "for the report")).ok
+        await asyncio.sleep(5)
+
+    there.live(acts)
+    told = [m.text for m in there.chat.messages]
+    assert any("is held by ada until" in text and text.endswith(": for the report") for text in told)
+    assert any(text.startswith("ada ended the hold of ") for text in told)
+    assert any(text.startswith("ada brings ") and text.endswith(": for the report") for text in told)
