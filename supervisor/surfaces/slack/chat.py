@@ -56,6 +56,7 @@ class SlackChat:
         self._client = AsyncWebClient(token, api_url, retry_handlers=[])
         self._patience = patience
         self._channel = channel
+        self._home = channel  # its id, once it is known
         self._page = page
         self._pace = pace
         self._free_at = 0.0
@@ -87,6 +88,7 @@ class SlackChat:
         told = [m for m in telling.messages[:1] if m.kind == "incident.opened"]
         body = self._body(self._channel, shown) | {"metadata": _metadata(telling.messages[0], told, root=True)}
         answer = await self._call("chat.postMessage", body)
+        self._home = answer["channel"]
         thread = f"{answer['channel']}:{answer['ts']}"
         self._remember(thread, shown)
         return Told(len(told), thread)
@@ -96,7 +98,8 @@ class SlackChat:
         try:
             return await self._add(telling)
         except SlackRefused as error:
-            if error.code not in GONE | ELSEWHERE:
+            moved = error.code in ELSEWHERE and telling.thread.partition(":")[0] != self._home
+            if error.code not in GONE and not moved:
                 raise
             log.info("slack.begun_anew", incident=telling.messages[0].incident, why=error.code)
             return await self._begin(replace(telling, thread=""))
