@@ -141,9 +141,11 @@ def _hold(ctx: Context, signal: OperatorAsked, verb: Hold) -> str:
     instance = _instance(ctx, verb.instance)
     until = ctx.at(verb.seconds if verb.seconds is not None else ctx.settings.guards.hold_for)
     ctx.world.put(replace(instance, held_until=until, held_by=signal.actor, hold_reason=signal.reason))
+    kept = instance.lifecycle in (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED)
+    effect = "it is kept, and not purged meanwhile" if kept else "it is watched, not touched"
     text = f"{instance.id} is held by {signal.actor} until {until:%H:%M} UTC{_why(signal)}"
     ctx.say("hold.begun", text, instance.fleet)
-    return f"{instance.id} is held until {until:%Y-%m-%d %H:%M:%S} UTC; it is watched, not touched"
+    return f"{instance.id} is held until {until:%Y-%m-%d %H:%M:%S} UTC; {effect}"
 
 
 def _unhold(ctx: Context, signal: OperatorAsked, verb: Unhold) -> str:

@@ -135,6 +135,7 @@ def test_what_operators_do_with_machines_is_told_with_its_reason() -> None:
         errs(service, world)
         await until(lambda: bool(instances(service, Lifecycle.QUARANTINED)), 3600)
         kept = instances(service, Lifecycle.QUARANTINED)[0].id
+        assert "it is kept, and not purged" in (await ask(service, Hold(kept))).text
         for verb in (Hold(kept), Unhold(kept), ReleaseFromQuarantine(kept)):
             assert (await ask(service, verb, "for the report")).ok
         await asyncio.sleep(5)
