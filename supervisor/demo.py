@@ -187,7 +187,9 @@ class Demo:
         daemon = asyncio.create_task(self.daemon.run(), name="daemon")
         visiting = asyncio.create_task(self.visitor.run(), name="visitor")
         try:
+            _end_on(signal.SIGTERM)
             await self._wait(self._optimal, START_LIMIT, daemon, "the fleet did not come up")
+            _end_on(signal.SIGHUP)  # a closed window; to the daemon within it would be a reload
             self.visitor.answered = self.visitor.failed = 0
             self.visitor.kinds.clear()
             yield
@@ -269,6 +271,13 @@ class Demo:
         Console(highlight=False).print(framed(outcome.incident, more))
 
 
+def _end_on(number: signal.Signals) -> None:
+    """Let a signal end the demo as Ctrl-C does: whatever ends it, its machines end with it."""
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
 async def _interrupted() -> None:
     """Wait for Ctrl-C, and then end as if nothing had happened."""
     done = asyncio.Event()
@@ -298,13 +307,15 @@ def demo(fault: Fault, *, once: bool, stay: bool, every: float, as_json: bool) -
     try:
         run = Demo(as_json=as_json, folder=folder)
         if not once:
-            with contextlib.suppress(KeyboardInterrupt):
+            with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
                 asyncio.run(run.forever(fault, every))
             return 0
         try:
             outcome = asyncio.run(run.once(fault, stay=stay))
         except TimeoutError as error:
             outcome = Outcome(False, str(error), None)
+        except asyncio.CancelledError:
+            outcome = Outcome(False, "the demo was ended", None)
         if as_json:
             document = {"healed": outcome.healed, "reason": outcome.reason, "incident": outcome.incident}
             sys.stdout.write(json.dumps(document, indent=2) + "\n")
