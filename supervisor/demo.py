@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shlex
 import shutil
 import signal
 import socket
@@ -163,7 +164,7 @@ class Demo:
             outcome = await self._healed(await self._break(fault))
             if stay:
                 self.say(f"\nThe fleet stays up. Look at {self.page}")
-                self.say(f"In another terminal: sickbay status --config {self._folder / 'config.toml'}")
+                self.say(f"In another terminal: {_program()} status --config {self._folder / 'config.toml'}")
                 self.say("Ctrl-C ends the demo.")
                 await _interrupted()
             return outcome
@@ -171,7 +172,7 @@ class Demo:
     async def forever(self, fault: Fault, every: float) -> None:
         """Break one machine after another, until interrupted."""
         async with self._running():
-            self.say(f"In another terminal: sickbay status --config {self._folder / 'config.toml'}")
+            self.say(f"In another terminal: {_program()} status --config {self._folder / 'config.toml'}")
             while True:
                 victim = await self._break(fault)
                 await self._healed(victim)
@@ -186,7 +187,9 @@ class Demo:
         daemon = asyncio.create_task(self.daemon.run(), name="daemon")
         visiting = asyncio.create_task(self.visitor.run(), name="visitor")
         try:
+            _end_on(signal.SIGTERM)
             await self._wait(self._optimal, START_LIMIT, daemon, "the fleet did not come up")
+            _end_on(signal.SIGHUP)  # a closed window; to the daemon within it would be a reload
             self.visitor.answered = self.visitor.failed = 0
             self.visitor.kinds.clear()
             yield
@@ -268,11 +271,23 @@ class Demo:
         Console(highlight=False).print(framed(outcome.incident, more))
 
 
+def _end_on(number: signal.Signals) -> None:
+    """Let a signal end the demo as Ctrl-C does: whatever ends it, its machines end with it."""
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
 async def _interrupted() -> None:
     """Wait for Ctrl-C, and then end as if nothing had happened."""
     done = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, done.set)
     await done.wait()
+
+
+def _program() -> str:
+    """Return what to type for `sickbay`: the whole path where it is not on the PATH, as after `make demo`."""
+    return "sickbay" if shutil.which("sickbay") else shlex.quote(str(Path(sys.argv[0]).absolute()))
 
 
 def _free_port(wanted: int = 0) -> int:
@@ -292,13 +307,15 @@ def demo(fault: Fault, *, once: bool, stay: bool, every: float, as_json: bool) -
     try:
         run = Demo(as_json=as_json, folder=folder)
         if not once:
-            with contextlib.suppress(KeyboardInterrupt):
+            with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
                 asyncio.run(run.forever(fault, every))
             return 0
         try:
             outcome = asyncio.run(run.once(fault, stay=stay))
         except TimeoutError as error:
             outcome = Outcome(False, str(error), None)
+        except asyncio.CancelledError:
+            outcome = Outcome(False, "the demo was ended", None)
         if as_json:
             document = {"healed": outcome.healed, "reason": outcome.reason, "incident": outcome.incident}
             sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -56,7 +56,9 @@ def validate(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False)
             f"{config} is good: mode {checked.settings.mode}, {len(fleets)} fleet{'s' if len(fleets) != 1 else ''}"
         )
         for name, fleet in fleets.items():
-            typer.echo(f"  {name}: {fleet['desired']} machines of {fleet['image']}, {fleet['checks']} checks")
+            typer.echo(
+                f"  {name}: {fleet['desired']} machines of {fleet['image']}, {fleet['checks']} check{'s' if fleet['checks'] != 1 else ''}"
+            )
         for warning in checked.warnings:
             typer.echo(f"  warning: {warning}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -13,7 +14,6 @@ from supervisor.cli.base import (
     TROUBLE,
     ConfigOption,
     InstanceArgument,
-    Json,
     JsonOption,
     app,
     client,
@@ -22,6 +22,7 @@ from supervisor.cli.base import (
     sentences,
     when,
 )
+from supervisor.cli.shown import print_status
 from supervisor.config import ConfiguredCheck
 from supervisor.core.duration import words
 from supervisor.core.text import clean
@@ -46,7 +47,7 @@ def check(
         checked, catalogue = read_config(config)
         if fleet not in checked.fleets:
             raise OperatorError(f"no fleet '{fleet}' is configured; known: {', '.join(checked.fleets)}")
-        known = client(config).get(f"/api/v1/fleets/{fleet}")["instances"]
+        known = client(config).get(f"/api/v1/fleets/{quote(fleet, safe='')}")["instances"]
         targets = [
             Instance(i["id"], i["fleet"], i["address"], i["zone"], i["image"], i["version"])
             for i in known
@@ -90,51 +91,15 @@ def check(
 def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Show every fleet and instance; exit 1 when a fleet is not OPTIMAL."""
     with sentences():
-        document = client(config).get("/api/v1/status")
+        daemon = client(config)
+        document = daemon.get("/api/v1/status")
+        if not as_json:
+            opened = any(f["open_incidents"] for f in document["fleets"])
+            print_status(document, daemon.get("/api/v1/incidents?closed=0&limit=1000") if opened else [])
     if as_json:
         print_json(document)
-    else:
-        _status(document)
     if any(f["state"] != "optimal" for f in document["fleets"]):
         raise typer.Exit(TROUBLE)
-
-
-def _status(document: Json) -> None:
-    paused = "; ".join(
-        f"{h['name']}{': ' + h['reason'] if h['reason'] else ''} until {when(h['until']) or 'resumed'}"
-        for h in document["paused"]
-    )
-    typer.echo(
-        f"mode {document['mode']}"
-        + (f", PAUSED by {paused}" if paused else "")
-        + (f", BLIND: {document['blind']}" if document["blind"] else "")
-    )
-    if document["store"]["refuses"]:
-        typer.echo(f"the state file refuses commits, so nothing is done: {document['store']['refuses']}")
-    for refusal in document["config_refused"]:
-        typer.echo(f"the configuration file is refused, the one before it goes on: {clean(refusal)}")
-    for warning in document["warnings"]:
-        typer.echo(f"warning: {warning}")
-    for fleet in document["fleets"]:
-        image = fleet["image"]["version"] if fleet["image"] else "none"
-        typer.echo(
-            f"\n{fleet['name']}: {fleet['state'].upper()}, {fleet['serving']} of {fleet['desired']} serve, image {image}"
-        )
-        if fleet["configured_image"]["id"] != (fleet["image"] or {}).get("id"):
-            typer.echo(
-                f"  the configured image {fleet['configured_image']['version']} is not the one healing launches; `sickbay promote {fleet['name']}` makes it so"
-            )
-        if fleet["inventory"]["error"]:
-            typer.echo(f"  the cloud does not answer: {fleet['inventory']['error']}")
-        rows = [
-            (i["slot"], i["id"], i["zone"], i["lifecycle"], i["health"], i["address"], i["doing"] or i["reason"])
-            for i in fleet["instances"]
-        ]
-        print_table(("slot", "instance", "zone", "lifecycle", "health", "address", ""), rows)
-        if fleet["open_incidents"]:
-            typer.echo(
-                f"  open incidents: {', '.join(map(str, fleet['open_incidents']))} (`sickbay incidents ID` tells more)"
-            )
 
 
 @app.command()
@@ -158,10 +123,13 @@ def incidents(
         print_table(("id", "opened (UTC)", "state", "fleet", "instance", "held by", "cause"), rows)
     else:
         typer.echo(
-            f"incident {document['id']} ({document['state']}): {document['fleet']} {document['instance']}: {clean(document['cause'])}"
+            f"incident {document['id']} ({document['state']}): {document['fleet']}"
+            f"{' ' if document['instance'] else ''}{document['instance']}: {clean(document['cause'])}"
         )
         for note in document["story"]:
             typer.echo(f"  {when(note['at'])[11:]}  {clean(note['text'])}")
+        if document["card"]["ask"]:
+            typer.echo(f"what you may do: {document['card']['ask']}")
         if document["seconds_to_recover"] is not None:
             typer.echo(
                 f"detected in {words(document['seconds_to_detect'])}, recovered in {words(document['seconds_to_recover'])}"
@@ -172,7 +140,9 @@ def incidents(
 def explain(instance: InstanceArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Show why an instance is judged as it is, and every guard with its value and threshold."""
     with sentences():
-        document = client(config).get(f"/api/v1/instances/{instance}/explain")
+        if not instance:
+            raise OperatorError("the instance's id is empty; `sickbay status` lists them")
+        document = client(config).get(f"/api/v1/instances/{quote(instance, safe='')}/explain")
     if as_json:
         print_json(document)
         return

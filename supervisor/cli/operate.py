@@ -23,6 +23,7 @@ from supervisor.cli.base import (
     sentences,
     when,
 )
+from supervisor.core.text import clean
 
 
 @app.command()
@@ -136,11 +137,16 @@ def quarantine_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption =
             when(q["isolated_at"]),
             when(q["expires_at"]),
             q["cause"],
-            q["capture"],
         )
         for q in document
     ]
-    print_table(("instance", "fleet", "incident", "since (UTC)", "expires (UTC)", "cause", "evidence"), rows)
+    if not rows:
+        typer.echo("nothing is kept")
+        return
+    print_table(("instance", "fleet", "incident", "since (UTC)", "expires (UTC)", "cause"), rows)
+    for q in document:
+        if q["capture"]:  # a line of its own: a path that a table folds can't be copied
+            typer.echo(f"evidence of {q['instance']}: {clean(q['capture'])}")
 
 
 @quarantine.command("release")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import islice
 
 from supervisor.core.context import Context
 from supervisor.core.duration import words
@@ -20,6 +21,7 @@ from supervisor.core.model import (
     Quarantine,
     Resolution,
     Workflow,
+    WorkflowKind,
 )
 from supervisor.core.text import clean
 
@@ -56,8 +58,20 @@ class Card:
     closed_at: datetime | None
 
 
+NEEDS_HUMAN = "needs a human: "
 WRONG = {IncidentKind.SICK: "is sick", IncidentKind.VANISHED: "has vanished"}
-GERUND = {"replace": "replacing it", "restart": "restarting it", "quarantine": "setting it aside"}
+GERUND = {
+    "replace": "replacing it",
+    "restart": "restarting it",
+    "quarantine": "setting it aside",
+    WorkflowKind.RETURN: "putting it back into the load balancer",
+    WorkflowKind.RELEASE: "bringing it back from quarantine",
+    WorkflowKind.WITHDRAW: "taking it out of the load balancer",
+    WorkflowKind.STOP: "stopping it",
+    WorkflowKind.PURGE: "destroying it",
+}
+ASIDE = (WorkflowKind.WITHDRAW, WorkflowKind.STOP, WorkflowKind.PURGE)
+"""What is done on the side, and stands on the card only when nothing else is done."""
 
 
 def card(ctx: Context, incident: Incident) -> Card:
@@ -77,7 +91,7 @@ def card(ctx: Context, incident: Incident) -> Card:
         headline=clean(headline),
         cause=clean(incident.cause),
         impact=impact,
-        held=tuple(clean(why) for why in incident.held_why),
+        held=tuple(clean(why) for why in (_why_human(incident) if tone is Tone.HUMAN else incident.held_why)),
         ask=_ask(ctx, incident, tone),
         facts=tuple(_facts(ctx, incident)),
         opened_at=incident.opened_at,
@@ -94,6 +108,8 @@ def _tone(ctx: Context, incident: Incident) -> Tone:
         case IncidentState.ESCALATED:
             return Tone.HUMAN
         case IncidentState.OPEN:
+            if incident.fleet not in ctx.fleets:
+                return Tone.TROUBLE
             if incident.held:
                 return Tone.HELD
             return Tone.ACTING if _workflows(ctx, incident) else Tone.TROUBLE
@@ -101,7 +117,8 @@ def _tone(ctx: Context, incident: Incident) -> Tone:
 
 def _workflows(ctx: Context, incident: Incident) -> list[Workflow]:
     running = [ctx.world.need(Workflow, number) for number in sorted(ctx.world.running[incident.fleet])]
-    return [w for w in running if w.incident == incident.id]
+    ours = [w for w in running if w.incident == incident.id]
+    return sorted(ours, key=lambda w: w.kind in ASIDE)
 
 
 def _where(ctx: Context, incident: Incident) -> str:
@@ -115,8 +132,12 @@ def _impact(ctx: Context, name: str) -> str:
     fleet = ctx.fleets.get(name)
     if fleet is None:
         return f"{name} is no longer configured"
-    state = f"{fleet.state.upper()}, " if fleet.state else ""
-    return f"{state}{fleet.serving} of {fleet.policy.desired} serve"
+    if fleet.state is None:
+        return f"not yet known how many of {fleet.policy.desired} serve"  # just started: unknown is not down
+    if ctx.sight.blind:
+        return f"unseen now, {fleet.state.upper()} when last seen"
+    suspect = f", {len(fleet.suspects)} suspect" if fleet.suspects else ""  # they may serve, and count for the state
+    return f"{fleet.state.upper()}, {fleet.serving} of {fleet.policy.desired} serve{suspect}"
 
 
 def _now(ctx: Context, incident: Incident, tone: Tone) -> str:
@@ -130,7 +151,7 @@ def _now(ctx: Context, incident: Incident, tone: Tone) -> str:
         case Tone.ACTING:
             return _doing(_workflows(ctx, incident))
         case _:
-            return "deciding"
+            return "deciding" if incident.fleet in ctx.fleets else "left alone"
 
 
 def _doing(found: list[Workflow]) -> str:
@@ -140,12 +161,14 @@ def _doing(found: list[Workflow]) -> str:
         f"{step.name if step else 'finishing'}, step {min(first.position + 1, len(first.plan))} of {len(first.plan)}"
     )
     if not first.patient:
-        return f"launching {len(found)} ({place})"
-    return f"{GERUND.get(first.remediation, first.remediation or str(first.kind))} ({place})"
+        return f"launching {sum(1 for w in found if not w.patient)} ({place})"
+    return f"{GERUND.get(first.remediation or first.kind, first.remediation or str(first.kind))} ({place})"
 
 
 def _end(incident: Incident) -> str:
     who = f"{incident.fleet} {incident.instance}".strip()
+    if incident.resolution is Resolution.REPLACED and not incident.replacement:
+        return f"{who}: its place is filled again"
     return {
         Resolution.NONE: f"{who}: over",
         Resolution.REPLACED: f"{who} was replaced by {incident.replacement}",
@@ -161,13 +184,26 @@ def _ask(ctx: Context, incident: Incident, tone: Tone) -> str:
     fleet = ctx.fleets.get(incident.fleet)
     if tone is Tone.HELD and "mode" in incident.held and fleet is not None and ctx.mode_of(fleet) is Mode.APPROVE:
         return f"sickbay approve {incident.id}"
-    if tone is Tone.HUMAN:
+    if tone is not Tone.HUMAN:
+        return ""
+    instance = ctx.world.get(Instance, incident.instance) if incident.instance else None
+    stuck = sorted(ctx.world.stuck_slots[incident.fleet]) if not incident.instance else []
+    slot = instance.slot if instance is not None else stuck[0] if stuck else None
+    if fleet is None or slot is None:
         return f"sickbay incidents {incident.id}"
-    return ""
+    return f"sickbay retry {incident.fleet} {slot}"
+
+
+def _why_human(incident: Incident) -> tuple[str, ...]:
+    """Return why a human is asked for, from the story."""
+    told = (n.text.removeprefix(NEEDS_HUMAN) for n in reversed(incident.notes) if n.text.startswith(NEEDS_HUMAN))
+    return tuple(islice(told, 1))
 
 
 def _facts(ctx: Context, incident: Incident) -> list[tuple[str, str]]:
-    found = [("Detected in", words((incident.opened_at - incident.suspected_at).total_seconds()))]
+    found: list[tuple[str, str]] = []
+    if incident.instance:  # what is missing is missing at once
+        found.append(("Detected in", words((incident.opened_at - incident.suspected_at).total_seconds())))
     if incident.resolved_at is not None:
         found.append(("Recovered in", words((incident.resolved_at - incident.suspected_at).total_seconds())))
     if incident.replacement:

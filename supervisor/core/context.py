@@ -211,6 +211,11 @@ class Context:
             return False
         return incident.approval.granted and self.now.wall < incident.approval.expires_at
 
+    def _rejected(self, incident: Incident | None) -> str:
+        """Return who has rejected this incident's remediation, not too long ago."""
+        word = incident.approval if incident is not None else None
+        return "" if word is None or word.granted or self.now.wall >= word.expires_at else word.actor
+
     def facts(
         self,
         fleet: Fleet,
@@ -259,6 +264,7 @@ class Context:
         return Facts(
             mode=self.mode_of(fleet),
             approved=self.is_approved(incident),
+            rejected=self._rejected(incident),
             by_operator=workflow is not None and workflow.actor != "sickbay",
             holders=self.holders,
             held=self._hold(instance),

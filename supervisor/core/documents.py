@@ -65,7 +65,7 @@ class InstanceDoc(TypedDict):
 
 
 class FleetDoc(TypedDict):
-    """One fleet, with its instances."""
+    """One fleet, with its instances. In a `storm` more are sick at once than the breaker allows: nobody is removed."""
 
     name: str
     environment: str
@@ -75,6 +75,7 @@ class FleetDoc(TypedDict):
     serving: int
     suspect: list[str]
     sick: list[str]
+    storm: bool
     lifecycles: dict[str, int]
     image: ImageDoc | None
     configured_image: ImageDoc

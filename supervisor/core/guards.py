@@ -90,6 +90,7 @@ class Facts:
     launch_half_open: bool
     instances: int
     instances_allowed: int  # 0: no limit
+    rejected: str = ""  # who rejected the incident's remediation, '' for nobody
 
 
 def floors(desired: int, lb_share: float, serving_share: float) -> tuple[int, int]:
@@ -113,8 +114,8 @@ def _mode(f: Facts) -> Reading:
     if f.by_operator:
         return Reading("mode", False, "asked for by an operator", "auto")
     if f.mode is Mode.APPROVE:
-        value = "approve, and approved" if f.approved else "approve, and nobody has approved"
-        return Reading("mode", not f.approved, value, "an approval")
+        word = "nobody has approved" if not f.rejected else f"rejected by {f.rejected}"
+        return Reading("mode", not f.approved, f"approve, and {'approved' if f.approved else word}", "an approval")
     return Reading("mode", f.mode is Mode.OBSERVE, str(f.mode), "auto")
 
 

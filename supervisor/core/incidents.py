@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from supervisor.core.cards import NEEDS_HUMAN
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Reading
@@ -75,18 +76,24 @@ def _open(
     )
 
 
+SAID_BY_PEOPLE = frozenset({"mode", "pause", "hold"})
+"""Guards whose words change only when a person does something; those of others hold numbers that move by themselves."""
+
+
 def hold(ctx: Context, incident: Incident, what: str, readings: tuple[Reading, ...]) -> Incident:
-    """Note which guards hold an incident, when they change: each with its value and threshold."""
+    """Note which guards hold an incident, when they or a person's part in them change: with value and threshold."""
     guards = tuple(reading.guard for reading in readings)
-    if incident.held == guards:
-        return incident
     why = tuple(reading.sentence() for reading in readings)
+    said = zip(guards, incident.held_why, why, strict=False)  # a journal of an earlier version holds no words
+    if incident.held == guards and all(old == new for guard, old, new in said if guard in SAID_BY_PEOPLE):
+        return incident
     incident = ctx.world.put(replace(incident, held=guards, held_why=why))
     if not guards:
         return incident
     told = "; ".join(why)
     text = f"would {what}, but holds: {told}"
-    if "mode" in guards and ctx.settings.mode is Mode.APPROVE:
+    fleet = ctx.fleets.get(incident.fleet)
+    if "mode" in guards and fleet is not None and ctx.mode_of(fleet) is Mode.APPROVE:
         text += f" — `sickbay approve {incident.id}` lets it go ahead"
     return ctx.note(incident, "incident.held", text)
 
@@ -137,7 +144,7 @@ def escalate(ctx: Context, incident: Incident, text: str) -> Incident:
     if incident.state is IncidentState.ESCALATED:
         return incident
     incident = ctx.world.put(replace(incident, state=IncidentState.ESCALATED, version=incident.version + 1))
-    return ctx.note(incident, "incident.escalated", f"needs a human: {text}")
+    return ctx.note(incident, "incident.escalated", f"{NEEDS_HUMAN}{text}")
 
 
 def next_rung(ctx: Context, incident: Incident, failed: str, why: str, ladder: tuple[str, ...]) -> Incident:

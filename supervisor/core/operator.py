@@ -18,6 +18,7 @@ from supervisor.core.model import (
     IncidentState,
     Instance,
     Lifecycle,
+    Mode,
     Quarantine,
     Slot,
     Workflow,
@@ -51,7 +52,7 @@ def asked(ctx: Context, signal: OperatorAsked) -> str:
         case Hold():
             text = _hold(ctx, signal, verb)
         case Unhold():
-            text = _unhold(ctx, verb)
+            text = _unhold(ctx, signal, verb)
         case Approve() | Reject():
             text = _approve(ctx, signal, verb)
         case ReleaseFromQuarantine():
@@ -61,7 +62,7 @@ def asked(ctx: Context, signal: OperatorAsked) -> str:
         case Retry():
             text = _retry(ctx, signal, verb)
         case Promote():
-            text = _promote(ctx, verb)
+            text = _promote(ctx, signal, verb)
     target = getattr(verb, "instance", "") or getattr(verb, "fleet", "") or str(getattr(verb, "incident", ""))
     ctx.audit(
         f"operator.{type(verb).__name__.lower()}", target, actor=signal.actor, via=signal.via, reason=signal.reason
@@ -100,8 +101,7 @@ def _pause(ctx: Context, signal: OperatorAsked, verb: Pause) -> str:
     until = None if verb.seconds is None else ctx.at(verb.seconds)
     ctx.world.put(Holder(verb.name, signal.reason, signal.actor, ctx.now.wall, until))
     end = "until resumed" if until is None else f"until {until:%Y-%m-%d %H:%M:%S} UTC"
-    reason = f": {signal.reason}" if signal.reason else ""
-    ctx.say("pause.begun", f"{verb.name} pauses all acting {end}{reason}")
+    ctx.say("pause.begun", f"{verb.name} pauses all acting {end}{_why(signal)}")
     return f"paused by {verb.name} {end}; nothing is touched meanwhile"
 
 
@@ -116,6 +116,10 @@ def _resume(ctx: Context, signal: OperatorAsked, verb: Resume) -> str:
     left = [h.name for h in ctx.world.all(Holder)]
     ctx.say("pause.ended", f"{signal.actor} ended the pause of {verb.name}")
     return "resumed" if not left else f"the pause of {verb.name} is over; still paused by {', '.join(left)}"
+
+
+def _why(signal: OperatorAsked) -> str:
+    return f": {signal.reason}" if signal.reason else ""
 
 
 def _instance(ctx: Context, name: str) -> Instance:
@@ -137,15 +141,19 @@ def _hold(ctx: Context, signal: OperatorAsked, verb: Hold) -> str:
     instance = _instance(ctx, verb.instance)
     until = ctx.at(verb.seconds if verb.seconds is not None else ctx.settings.guards.hold_for)
     ctx.world.put(replace(instance, held_until=until, held_by=signal.actor, hold_reason=signal.reason))
-    ctx.say("hold.begun", f"{instance.id} is held by {signal.actor} until {until:%H:%M} UTC", instance.fleet)
-    return f"{instance.id} is held until {until:%Y-%m-%d %H:%M:%S} UTC; it is watched, not touched"
+    kept = instance.lifecycle in (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED)
+    effect = "it is kept, and not purged meanwhile" if kept else "it is watched, not touched"
+    text = f"{instance.id} is held by {signal.actor} until {until:%H:%M} UTC{_why(signal)}"
+    ctx.say("hold.begun", text, instance.fleet)
+    return f"{instance.id} is held until {until:%Y-%m-%d %H:%M:%S} UTC; {effect}"
 
 
-def _unhold(ctx: Context, verb: Unhold) -> str:
+def _unhold(ctx: Context, signal: OperatorAsked, verb: Unhold) -> str:
     instance = _instance(ctx, verb.instance)
     if instance.held_until is None:
         raise OperatorError(f"{instance.id} is not held; for a quarantined machine use `sickbay quarantine release`")
     ctx.world.put(replace(instance, held_until=None, held_by="", hold_reason=""))
+    ctx.say("hold.ended", f"{signal.actor} ended the hold of {instance.id}", instance.fleet)
     return f"{instance.id} is no longer held"
 
 
@@ -157,14 +165,26 @@ def _approve(ctx: Context, signal: OperatorAsked, verb: Approve | Reject) -> str
         raise OperatorError(
             f"incident {incident.id} has changed: you saw version {verb.version}, it is at {incident.version}; look again"
         )
+    _refuse_idle_word(ctx, incident)
     granted = isinstance(verb, Approve)
     until = ctx.at(ctx.settings.guards.approval_valid)
     approval = Approval(signal.actor, ctx.now.wall, until, granted)
     incident = ctx.world.put(replace(incident, approval=approval))
     word = "approves" if granted else "rejects"
-    reason = f": {signal.reason}" if signal.reason else ""
-    ctx.note(incident, f"incident.{'approved' if granted else 'rejected'}", f"{signal.actor} {word}{reason}")
+    ctx.note(incident, f"incident.{'approved' if granted else 'rejected'}", f"{signal.actor} {word}{_why(signal)}")
     return f"incident {incident.id}: {'approved' if granted else 'rejected'}, valid until {until:%H:%M:%S} UTC"
+
+
+def _refuse_idle_word(ctx: Context, incident: Incident) -> None:
+    """Only mode approve asks for a word; elsewhere it would be taken, and change nothing."""
+    fleet = _fleet(ctx, incident.fleet)
+    mode = ctx.mode_of(fleet)
+    if mode is Mode.APPROVE:
+        return
+    way = f"`sickbay hold {incident.instance or 'INSTANCE'}` keeps a machine untouched"
+    if mode is Mode.OBSERVE:
+        way = 'nothing is done before `mode` is "approve" or "auto"'
+    raise OperatorError(f"{incident.fleet} is in mode {mode}, where incident {incident.id} waits for no word; {way}")
 
 
 def _kept(ctx: Context, name: str) -> tuple[Instance, Quarantine, Fleet]:
@@ -186,6 +206,11 @@ def _release(ctx: Context, signal: OperatorAsked, verb: ReleaseFromQuarantine) -
     instance, kept, fleet = _kept(ctx, verb.instance)
     if instance.lifecycle is not Lifecycle.QUARANTINED:
         raise OperatorError(f"{instance.id} never served ({instance.lifecycle}); purge it instead")
+    ctx.say(
+        "quarantine.release",
+        f"{signal.actor} brings {instance.id} back from quarantine{_why(signal)}",
+        fleet.policy.name,
+    )
     plans.begin(ctx, fleet, WorkflowKind.RELEASE, kept.incident, patient=instance.id, actor=signal.actor)
     return f"{instance.id} is released; it serves again once it has passed its startup checks"
 
@@ -196,6 +221,7 @@ def _purge(ctx: Context, signal: OperatorAsked, verb: Purge) -> str:
         raise OperatorError(
             f"{instance.id} is held by {instance.held_by}; `sickbay release {instance.id}` ends the hold"
         )
+    ctx.say("quarantine.purge", f"{signal.actor} has {instance.id} destroyed{_why(signal)}", fleet.policy.name)
     plans.begin(ctx, fleet, WorkflowKind.PURGE, kept.incident, patient=instance.id, actor=signal.actor)
     return f"{instance.id} is being destroyed"
 
@@ -217,7 +243,7 @@ def _retry(ctx: Context, signal: OperatorAsked, verb: Retry) -> str:
     return f"slot {verb.slot} of {verb.fleet} may launch again"
 
 
-def _promote(ctx: Context, verb: Promote) -> str:
+def _promote(ctx: Context, signal: OperatorAsked, verb: Promote) -> str:
     fleet = _fleet(ctx, verb.fleet)
     if any(ctx.world.need(Workflow, n) for n in ctx.world.running[verb.fleet]):
         raise OperatorError(f"{verb.fleet} is busy healing; promote when no workflow is under way")
@@ -227,4 +253,6 @@ def _promote(ctx: Context, verb: Promote) -> str:
     known = ctx.world.get(Image, verb.fleet, fleet.policy.image)
     image = known or Image(verb.fleet, fleet.policy.image, fleet.policy.version, False, ctx.now.wall)
     ctx.world.put(replace(image, last_known_good=True, version=fleet.policy.version))
+    told = f"{verb.fleet} heals from image {image.id} ({fleet.policy.version}) from now on, says {signal.actor}"
+    ctx.say("image.promoted", f"{told}{_why(signal)}", verb.fleet)
     return f"{verb.fleet} now heals from image {image.id} ({fleet.policy.version})"

@@ -226,7 +226,8 @@ def _fill(ctx: Context, fleet: Fleet) -> None:
                 if incident.held:
                     ctx.world.put(replace(ctx.world.need(Incident, incident.id), held=(), held_why=()))
             case Hold() as held:
-                _hold_fill(ctx, incident, slot, held)
+                what = f"launch into slot {slot}" if slot in lost else f"launch {len(empty)}"
+                _hold_fill(ctx, incident, what, held)
             case _:
                 pass
     missing = ctx.world.incident_of(name, "")
@@ -245,12 +246,12 @@ def _fill(ctx: Context, fleet: Fleet) -> None:
             incidents.close(ctx, lost_incident, Resolution.REPLACED, f"slot {slot} is filled again")
 
 
-def _hold_fill(ctx: Context, incident: Incident, slot: int, held: Hold) -> None:
+def _hold_fill(ctx: Context, incident: Incident, what: str, held: Hold) -> None:
     if any(r.guard in ("needs_human", "lineage") for r in held.readings):
         if incident.instance:
             incidents.escalate(ctx, incident, "; ".join(r.sentence() for r in held.readings))
         return
-    incidents.hold(ctx, ctx.world.need(Incident, incident.id), f"launch into slot {slot}", held.readings)
+    incidents.hold(ctx, ctx.world.need(Incident, incident.id), what, held.readings)
 
 
 def _retain(ctx: Context, fleet: Fleet) -> None:

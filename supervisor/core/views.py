@@ -33,7 +33,6 @@ from supervisor.core.model import (
     Holder,
     Image,
     Incident,
-    IncidentState,
     Instance,
     Lifecycle,
     Quarantine,
@@ -49,14 +48,19 @@ def _time(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="milliseconds")
 
 
-def overview(ctx: Context) -> OverviewDoc:
-    """Return the whole state in short: supervisor and fleets."""
+def overview(ctx: Context, most: int | None = None) -> OverviewDoc:
+    """Return the whole state in short: supervisor and fleets. `most` bounds each fleet's instances, see `fleet_view`."""
+    return {**headline(ctx), "fleets": [fleet_view(ctx, ctx.fleets[name], most) for name in sorted(ctx.fleets)]}
+
+
+def headline(ctx: Context) -> OverviewDoc:
+    """Return what concerns everything, without a single fleet: cheap, however large they are."""
     return {
         "mode": str(ctx.settings.mode),
         "paused": [_holder(h) for h in ctx.world.all(Holder)],
         "blind": ctx.sight.blind,
         "started_at": _time(ctx.started.wall),
-        "fleets": [fleet_view(ctx, ctx.fleets[name]) for name in sorted(ctx.fleets)],
+        "fleets": [],
         "unmanaged": _unmanaged(ctx),
     }
 
@@ -76,10 +80,13 @@ def _unmanaged(ctx: Context) -> list[str]:
     return sorted(name for name, members in ctx.world.members.items() if members and name not in ctx.fleets)
 
 
-def fleet_view(ctx: Context, fleet: Fleet) -> FleetDoc:
-    """Return one fleet, with its instances."""
+def fleet_view(ctx: Context, fleet: Fleet, most: int | None = None) -> FleetDoc:
+    """Return one fleet, with its instances; of more than `most`, only so many of those that stand out."""
     name = fleet.policy.name
     members = [ctx.world.need(Instance, m) for m in sorted(ctx.world.members[name])]
+    shown = members
+    if most is not None and len(members) > most:
+        shown = list(islice((m for m in members if _stands_out(ctx, fleet, m)), most))
     good = _good_image(ctx, name)
     return {
         "name": name,
@@ -90,6 +97,7 @@ def fleet_view(ctx: Context, fleet: Fleet) -> FleetDoc:
         "serving": fleet.serving,
         "suspect": sorted(fleet.suspects),
         "sick": sorted(fleet.sick),
+        "storm": fleet.storm,
         "lifecycles": dict(sorted(Counter(str(m.lifecycle) for m in members).items())),
         "image": None if good is None else {"id": good.id, "version": good.version},
         "configured_image": {"id": fleet.policy.image, "version": fleet.policy.version},
@@ -104,8 +112,16 @@ def fleet_view(ctx: Context, fleet: Fleet) -> FleetDoc:
             "clean_rounds": fleet.clean_rounds(ctx.now.boot),
             "needed": ctx.settings.judgement.amnesty_rounds,
         },
-        "instances": [instance_view(ctx, fleet, m, good) for m in members],
+        "instances": [instance_view(ctx, fleet, m, good) for m in shown],
     }
+
+
+def _stands_out(ctx: Context, fleet: Fleet, instance: Instance) -> bool:
+    """Return whether somebody may want to look at an instance: not simply well, or something is done with it."""
+    chart = fleet.charts.get(instance.id)
+    if chart is None or chart.finding.health is not Health.HEALTHY or instance.lifecycle not in SERVING:
+        return True
+    return instance.held_until is not None or instance.id in ctx.world.by_instance
 
 
 def _good_image(ctx: Context, fleet: str) -> Image | None:
@@ -160,7 +176,7 @@ def _doing(workflow: Workflow | None) -> str:
         return ""
     step = workflow.step
     what = workflow.remediation or str(workflow.kind)
-    return f"{what}: {step.name if step else 'finishing'} ({workflow.position + 1} of {len(workflow.plan)})"
+    return f"{what}: {step.name} ({workflow.position + 1} of {len(workflow.plan)})" if step else f"{what}: finishing"
 
 
 def incident_view(ctx: Context, incident: Incident) -> IncidentDoc:
@@ -217,8 +233,8 @@ def story_view(ctx: Context, incident: Incident) -> StoryDoc:
 
 def _workflow_view(ctx: Context, workflow: Workflow) -> WorkflowDoc:
     steps: list[StepDoc] = []
-    for planned in workflow.plan:
-        for attempt in range(1, workflow.attempt + 1):
+    for attempt in range(1, workflow.attempt + 1):
+        for planned in workflow.plan:
             row = ctx.world.get(Step, workflow.id, planned.name, attempt)
             if row is not None:
                 steps.append(_step_view(row))
@@ -253,7 +269,11 @@ def _step_view(row: Step) -> StepDoc:
 
 def incidents_view(ctx: Context, *, closed: bool, limit: int) -> list[IncidentDoc]:
     """Return incidents, newest first."""
-    found = [i for i in ctx.world.all(Incident) if closed or i.state is not IncidentState.CLOSED]
+    if closed:
+        found = list(ctx.world.all(Incident))
+    else:
+        numbers = sorted(number for opened in ctx.world.open_of.values() for number in opened)
+        found = [ctx.world.need(Incident, number) for number in numbers]
     return [incident_view(ctx, i) for i in islice(reversed(found), limit)]
 
 
@@ -344,6 +364,8 @@ def _decision(ctx: Context, fleet: Fleet, instance: Instance, running: Workflow 
             "what": "act",
             "why": f"{running.remediation or running.kind} is under way, at {step.name if step else 'its end'}",
         }
+    if instance.lifecycle in (Lifecycle.RETIRING, Lifecycle.RETIRED):
+        return {"what": "nothing", "why": f"{instance.lifecycle}: it is gone"}
     if chart is None or instance.lifecycle in (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED):
         return {"what": "nothing", "why": f"{instance.lifecycle}: it is kept, not judged"}
     incident = ctx.world.incident_of(instance.fleet, instance.id)

@@ -83,7 +83,9 @@ class Outbox:
             if known is not None and known.chat is chat:
                 self._desks[surface] = old.pop(surface)
             else:
-                self._desks[surface] = self._desk(chat)
+                desk = self._desks[surface] = self._desk(chat)
+                if known is not None:  # what it took, and the engine has not yet written down, stays told
+                    desk.done, desk.threads = set(known.done), dict(known.threads)
                 self._begin(surface)
         for desk in old.values():
             if desk.task is not None:

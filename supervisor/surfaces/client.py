@@ -47,7 +47,7 @@ class Client:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             found = json.loads(answer.read() or b"null")
-        except FileNotFoundError as error:
+        except (FileNotFoundError, ConnectionRefusedError) as error:  # the latter: it was killed, its socket is left
             raise DaemonUnreachable(f"no daemon listens on {self._path}; start it with `sickbay run`") from error
         except PermissionError as error:
             raise DaemonUnreachable(f"{self._path} may not be opened by you; use the daemon's user or group") from error

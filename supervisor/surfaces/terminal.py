@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TextIO
 
 from rich.console import Group
@@ -63,7 +64,8 @@ def framed(incident: StoryDoc, more: Sequence[tuple[str, str]] = ()) -> Panel:
         facts.add_row(Text(label, "dim"), Text(clean(value)))
     thread = Table.grid(padding=(0, 2))
     for note in incident["story"]:
-        thread.add_row(Text((note["at"] or "")[11:19], "dim"), Text(clean(note["text"])))
+        at = datetime.fromisoformat(note["at"]).astimezone() if note["at"] else None  # as the lines above it
+        thread.add_row(Text(f"{at:%H:%M:%S}" if at else "", "dim"), Text(clean(note["text"])))
     held = [Text(f"  • {clean(why)}") for why in card["held"]]
     return Panel(
         Group(

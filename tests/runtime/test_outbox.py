@@ -6,8 +6,11 @@ import asyncio
 import re
 from collections.abc import Callable
 
+from supervisor.core.engine import Engine
 from supervisor.core.model import Lifecycle, OutboxMessage
+from supervisor.core.signals import MessageTold
 from supervisor.ports import NotNow, NotThis, Telling, Told
+from supervisor.runtime.outbox import Outbox
 from supervisor.runtime.service import Service
 from supervisor.sim.run import Memory, Stage, until
 from supervisor.sim.world import World
@@ -151,3 +154,32 @@ def test_where_a_story_was_begun_survives_a_restart() -> None:
 
     assert first_life < len(threads)
     assert all(ref == f"place-{number}" for number, ref in threads[first_life:])
+
+
+def test_a_new_configuration_tells_nothing_twice() -> None:
+    """What a surface took, and the engine has not yet put away, is not told again by the surface that takes its place."""
+    settings = stages.settings()
+    there = stages.stage(settings)
+
+    def refuse(_: Telling, __: int) -> Told | None:
+        raise NotNow("it is down", 3600.0)
+
+    there.chats["chat"] = Scripted(refuse)
+    there.live(stages.calm)
+    first, second = Memory(), Memory()
+
+    async def reloads() -> None:
+        engine = Engine(there.records(), settings, there.world.clock.now())
+        told: list[MessageTold] = []
+        outbox = Outbox(engine, asyncio.Lock(), {"chat": first}, told.append)
+        running = asyncio.ensure_future(outbox.run())
+        await asyncio.sleep(5)
+        assert told
+        outbox.use({"chat": second})
+        await asyncio.sleep(5)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    there.world.clock.run(reloads())
+    assert [] == second.messages
+    assert first.messages

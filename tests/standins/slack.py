@@ -57,6 +57,7 @@ class Slack:
         (done, but the answer never comes), or '' for nothing."""
         self.always = ""
         self.may_read = True
+        self.closed: set[str] = set()  # channels that are archived
         self._last: dict[str, float] = {}
         self._edits: list[float] = []
         self._runner: web.AppRunner | None = None
@@ -171,6 +172,8 @@ class Slack:
         channel = CHANNELS.get(named, named)
         if channel not in CHANNELS.values():
             raise Wrong("channel_not_found")
+        if channel in self.closed and not method.startswith("conversations."):
+            raise Wrong("is_archived")
         match method:
             case "chat.postMessage":
                 return self._post(channel, body)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ import pytest
 import pytest_asyncio
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from supervisor.core.model import Incident, Instance, Lifecycle, Mode
-from supervisor.core.signals import Noticed
+from supervisor.core.model import Identity, Incident, Instance, Lifecycle, Mode, Record, Slot
+from supervisor.core.signals import Noticed, OperatorAsked, Reply
+from supervisor.surfaces.web import acting
 from tests import stages
 from tests.surfaces.front import HOSTILE, Front, journal, serving
 
@@ -155,6 +158,15 @@ BAD: dict[str, tuple[str, str, Json, dict[str, str], int, str]] = {
         400,
         "expected a whole number",
     ),
+    "a limit behind a thousand noughts": (
+        "GET",
+        "/api/v1/incidents?limit=" + "0" * 1000 + "1" + "9" * 6000,
+        None,
+        {},
+        400,
+        "expected a whole number",
+    ),
+    "a limit in disguise": ("GET", "/api/v1/incidents?limit=00000000199999", None, {}, 400, "expected a whole number"),
     "a flag that is none": ("GET", "/api/v1/quarantine?ended=yes", None, {}, 400, "expected 0 or 1"),
     "a path that is not there": ("GET", "/api/v1/nothing", None, {}, 404, "GET /api/v1/nothing: not found"),
     "a method that is not there": ("DELETE", "/api/v1/status", None, {}, 405, "method not allowed"),
@@ -217,6 +229,56 @@ async def test_every_answer_carries_its_headers(web: aiohttp.ClientSession) -> N
             assert "unsafe" not in policy
             assert "nosniff" == answer.headers["X-Content-Type-Options"]
             assert "no-referrer" == answer.headers["Referrer-Policy"]
+
+
+@pytest.mark.parametrize("path", ["/instances/i-0", "/incidents/99", "/incidents/x"])
+async def test_a_page_that_is_not_there_is_said_to_a_person(web: aiohttp.ClientSession, path: str) -> None:
+    """A link from an old message leads to a sentence and a way back, not to JSON."""
+    async with web.get(path) as answer:
+        text = await answer.text()
+        assert 404 == answer.status
+        assert "text/html" == answer.content_type
+    assert "is known" in text
+    assert 'href="/"' in text
+
+
+async def test_a_very_large_fleet_is_drawn_in_part(tmp_path: Path) -> None:
+    """What a page costs is bounded: the daemon stands still for no reader, whatever a fleet's size."""
+    settings = stages.settings(stages.fleet(3000))
+    now = datetime.now(UTC)
+    records: list[Record] = [Identity("u", 1, now)]
+    for number in range(3000):
+        name = f"i-{number:08x}"
+        records.append(
+            Instance(
+                name, "web", Lifecycle.IN_SERVICE, number, "img-1", "1.0.0", "a", "127.0.0.1", now, now, served=True
+            )
+        )
+        records.append(Slot("web", number, occupant=name))
+    async with (
+        serving(Front(records, settings), tmp_path) as front,
+        aiohttp.ClientSession(f"http://127.0.0.1:{front.port}") as session,
+    ):
+        async with session.get("/") as answer:
+            text = await answer.text()
+        async with session.get("/api/v1/fleets/web") as answer:
+            assert 3000 == len((await answer.json())["instances"])
+
+    assert 1000 == text.count('class="tile ')
+    assert "2,000 more machines are not drawn" in text
+
+
+async def test_nobody_is_sent_back_to_bed_in_trouble(tmp_path: Path) -> None:
+    """Without a fleet there is nothing to watch, and the page says what is missing instead."""
+    async with (
+        serving(Front([Identity("u", 1, datetime.now(UTC))], replace(SETTINGS, fleets={})), tmp_path) as front,
+        aiohttp.ClientSession(f"http://127.0.0.1:{front.port}") as session,
+        session.get("/") as answer,
+    ):
+        text = await answer.text()
+
+    assert "Nobody needs you" not in text
+    assert "No fleet is configured" in text
 
 
 async def test_the_page_shows_what_a_person_looks_for(web: aiohttp.ClientSession, front: Front) -> None:
@@ -284,6 +346,56 @@ async def test_events_arrive_as_they_happen_and_are_caught_up(web: aiohttp.Clien
     assert "\x1b" not in seen[1][1]["text"]
     assert [seen[1]] == await read(str(last), 1)
     assert "reset" == (await read("999999", 1))[0][0]
+
+
+async def test_numbers_of_events_are_never_used_twice(web: aiohttp.ClientSession, front: Front, tmp_path: Path) -> None:
+    """Who saw an earlier daemon's fifth event is not told that the next one's first five were seen."""
+    front.step(*(Noticed("config.loaded", "before") for _ in range(3)))
+    (tmp_path / "later").mkdir()
+    async with serving(Front(RECORDS, SETTINGS), tmp_path / "later") as later:
+        later.step(*(Noticed("config.loaded", "after") for _ in range(9)))
+        seen = front.server.events.last
+        headers = {"Last-Event-ID": str(seen)}
+        async with (
+            asyncio.timeout(5),
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{later.port}/api/v1/events", headers=headers) as answer,
+        ):
+            while b"event" not in (line := await answer.content.readline()):
+                pass
+
+    assert b"event: reset\n" == line
+
+
+@pytest.mark.parametrize("last", ["9" * 6000, "-1", "x", "1.5"])
+async def test_an_odd_event_number_is_no_error(web: aiohttp.ClientSession, last: str) -> None:
+    """A stream begins whatever a reader claims to have seen."""
+    async with web.get("/api/v1/events", headers={"Last-Event-ID": last}) as answer:
+        assert 200 == answer.status
+
+
+class Stuck(Front):
+    """A server whose engine commits nothing."""
+
+    async def ask(self, request: OperatorAsked) -> Reply:
+        """Wait for ever."""
+        self.asked.append(request)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_request_without_an_answer_says_that_it_still_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the state file takes nothing, nobody hears that nothing will come of what they asked."""
+    monkeypatch.setattr(acting, "ANSWER_LIMIT", 0.05)
+    async with (
+        serving(Stuck(RECORDS, SETTINGS), tmp_path),
+        aiohttp.ClientSession("http://localhost", connector=aiohttp.UnixConnector(str(tmp_path / "s.sock"))) as session,
+        session.post("/api/v1/pause", json={"name": "ada"}) as answer,
+    ):
+        assert 503 == answer.status
+        assert "is carried out as soon as it does" in (await answer.json())["error"]
 
 
 async def test_a_reader_that_never_reads_is_cut_off(web: aiohttp.ClientSession, front: Front) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from supervisor.core.model import Incident, Mode
-from supervisor.core.signals import OperatorAsked, Pause, Resume
+from supervisor.core.signals import Noticed, OperatorAsked, Pause, Resume, SettingsLoaded
 from supervisor.runtime.service import Service
 from supervisor.sim.world import World
 from tests import stages
@@ -56,6 +57,14 @@ async def test_the_page_follows_what_happens_without_a_reload(front: Front) -> N
 
     assert 1 == there.loads
     assert [] == there.complaints
+
+
+async def test_a_change_of_mode_shows_without_a_reload(front: Front) -> None:
+    """What stands above the page is as live as the page."""
+    async with visit(f"http://127.0.0.1:{front.port}/") as there:
+        await expect(there.page.locator("#live.on")).to_contain_text("live")
+        front.step(SettingsLoaded(replace(SETTINGS, mode=Mode.OBSERVE)), Noticed("config.loaded", "read anew"))
+        await expect(there.page.locator("#mode")).to_have_text("mode observe")
 
 
 async def test_a_lost_connection_is_said_and_mended(tmp_path: Path) -> None:

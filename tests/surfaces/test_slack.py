@@ -140,8 +140,8 @@ async def workspace(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Slack]:
 
 def bot(there: Slack, **changes: object) -> SlackChat:
     """Return a bot of this workspace, quicker than the real one allows."""
-    options: dict[str, object] = {"api_url": there.api_url, "pace": RATE * 1.3, "patience": 0.4} | changes
-    return SlackChat(TOKEN, "C0OPS", **options)  # type: ignore[arg-type]  # checked where it is defined
+    options: dict[str, object] = {"api_url": there.api_url, "pace": RATE * 1.3, "patience": 0.4, "channel": "C0OPS"}
+    return SlackChat(TOKEN, **(options | changes))  # type: ignore[arg-type]  # checked where it is defined
 
 
 def expected(records: list[Record]) -> list[str]:
@@ -262,6 +262,24 @@ async def test_a_message_that_somebody_deleted_is_begun_anew(workspace: Slack) -
     await Office([*first.records, later], bot(workspace)).work()
 
     again = next(m for m in workspace.roots if "was replaced by" in m.shown)
+    assert ["one more"] == [m.shown.split("  ", 2)[2] for m in workspace.replies(again)]
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_story_moves_with_the_channel(workspace: Slack, known: bool) -> None:
+    """Whoever mends [chat.slack] channel is heard, even where a story began in a channel that is closed since."""
+    first = Office(RECORDS, bot(workspace))
+    await first.work()
+    incident = next(i for i in INCIDENTS.values() if i.instance)
+    later = OutboxMessage(9999, "slack", "x/9999", "incident.note", incident.opened_at, "web", incident.id, "one more")
+    workspace.closed.add("C0OPS")
+    later = replace(later, tries=0 if known else 1)
+
+    await Office([*first.records, later], bot(workspace, channel="C0OTHER")).work()
+
+    again = next(m for m in workspace.roots if m.channel == "C0OTHER")
+    assert "was replaced by" in again.shown
     assert ["one more"] == [m.shown.split("  ", 2)[2] for m in workspace.replies(again)]
 
 

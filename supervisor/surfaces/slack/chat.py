@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -31,6 +32,8 @@ PATIENCE = 10.0  # seconds for one call
 EVENT = "sickbay_told"
 PAGE_SIZE = 200
 REMEMBERED = 200
+GONE = frozenset({"message_not_found", "thread_not_found"})  # somebody deleted it
+ELSEWHERE = frozenset({"channel_not_found", "not_in_channel", "is_archived"})  # it stands where we may no longer write
 HIDDEN = frozenset({"missing_scope", "not_allowed_token_type"})  # we may write here, not read
 
 Json = dict[str, Any]  # Any: JSON
@@ -53,6 +56,7 @@ class SlackChat:
         self._client = AsyncWebClient(token, api_url, retry_handlers=[])
         self._patience = patience
         self._channel = channel
+        self._home = channel  # its id, once it is known
         self._page = page
         self._pace = pace
         self._free_at = 0.0
@@ -84,11 +88,23 @@ class SlackChat:
         told = [m for m in telling.messages[:1] if m.kind == "incident.opened"]
         body = self._body(self._channel, shown) | {"metadata": _metadata(telling.messages[0], told, root=True)}
         answer = await self._call("chat.postMessage", body)
+        self._home = answer["channel"]
         thread = f"{answer['channel']}:{answer['ts']}"
         self._remember(thread, shown)
         return Told(len(told), thread)
 
     async def _go_on(self, telling: Telling) -> Told:
+        """Go on where the story was begun; where that is gone or closed, begin anew in the channel that counts now."""
+        try:
+            return await self._add(telling)
+        except SlackRefused as error:
+            moved = error.code in ELSEWHERE and telling.thread.partition(":")[0] != self._home
+            if error.code not in GONE and not moved:
+                raise
+            log.info("slack.begun_anew", incident=telling.messages[0].incident, why=error.code)
+            return await self._begin(replace(telling, thread=""))
+
+    async def _add(self, telling: Telling) -> Told:
         """Bring the incident's message up to date, then add to its story."""
         channel, _, ts = telling.thread.partition(":")
         shown = self._root(telling)
@@ -97,8 +113,6 @@ class SlackChat:
             try:
                 await self._call("chat.update", body)
             except SlackRefused as error:
-                if error.code == "message_not_found":  # somebody deleted it: begin anew
-                    return await self._begin(Telling(telling.messages, telling.card))
                 if error.code not in ("cant_update_message", "edit_window_closed"):
                     raise
             self._remember(telling.thread, shown)

@@ -95,7 +95,7 @@ class Acting:
             return web.json_response(body, status=status)
         try:
             found = json.loads(await request.text())
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, LookupError):
             found = None
         if not isinstance(found, dict):
             return _refuse(400, f"{name}: the body is no JSON object")
@@ -124,7 +124,10 @@ class Acting:
             async with asyncio.timeout(ANSWER_LIMIT):
                 reply = await self._ask(asked)
         except TimeoutError:
-            return 503, {"error": "no answer: the state file takes no commits now; nothing was changed yet"}
+            # It is in the loop's hands, and stays there: asking again would be asking twice.
+            return 503, {
+                "error": "no answer yet: the state file takes no commits; this is carried out as soon as it does"
+            }
         return (200, {"text": reply.text}) if reply.ok else (409, {"error": reply.text})
 
 

@@ -1,6 +1,6 @@
 """The event stream: what happens, told to every open page and program as server-sent events.
 
-Numbered in this life; who reconnects with `Last-Event-ID` gets what it missed, or a `reset` when that is no longer
+Numbers rise from life to life; who reconnects with `Last-Event-ID` gets what it missed, or a `reset` when that is no longer
 known. A reader that is too slow is cut off: it comes back and asks anew.
 """
 
@@ -31,7 +31,7 @@ class Events:
     def __init__(self, now: Callable[[], datetime]) -> None:
         """`now` is the wall clock."""
         self._now = now
-        self._number = 0
+        self._number = int(now().timestamp() * 1000)  # above every number of an earlier life
         self._kept: deque[EventDoc] = deque(maxlen=KEPT)
         self._readers: set[asyncio.Queue[EventDoc | None]] = set()
 
@@ -48,6 +48,11 @@ class Events:
                     reader.put_nowait(document)
                 except asyncio.QueueFull:
                     self._cut(reader)
+
+    @property
+    def last(self) -> int:
+        """The number of the newest event."""
+        return self._number
 
     @property
     def readers(self) -> int:
@@ -95,9 +100,9 @@ class Events:
         return response
 
     def _missed(self, last: str) -> list[bytes]:
-        if not last.isdecimal():
+        if not (last.isascii() and last.isdecimal()):
             return []
-        number = int(last)
+        number = int(last) if len(last) < 19 else self._number + 1
         first = self._kept[0]["id"] if self._kept else self._number + 1
         if number > self._number or number < first - 1:
             return [f"id: {self._number}\nevent: reset\ndata: {{}}\n\n".encode()]

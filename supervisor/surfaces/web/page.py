@@ -6,6 +6,8 @@ the Content-Security-Policy allows nothing but our own style and script.
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -17,7 +19,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from supervisor import __version__
 from supervisor.core import views
-from supervisor.core.documents import FleetDoc, InstanceDoc
+from supervisor.core.cards import Tone
+from supervisor.core.documents import FleetDoc, InstanceDoc, StatusDoc
 from supervisor.core.duration import words
 from supervisor.core.text import clean
 from supervisor.surfaces.marks import TONES
@@ -30,6 +33,11 @@ POLICY: Final = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 RECENT = 20
+OPENED = 100  # open incidents
+IN_FULL = 3  # of them; a headline each is enough of the others, so that the fleets are not a long way down
+DRAWN = 1000  # machines; of more, only those that stand out
+URGENCY = [str(t) for t in (Tone.HUMAN, Tone.TROUBLE, Tone.HELD, Tone.ACTING, Tone.RESTORED, Tone.CLOSED)]
+ASIDE = ("quarantined", "boot_failed", "retiring", "retired")  # they stand in the quarantine instead
 SIGNS = {"healthy": "●", "suspect": "◐", "sick": "✕", "unknown": "○"}
 WELL = frozenset({"in_service", "probation"})
 
@@ -62,27 +70,44 @@ class Page:
         app.router.add_get("/instances/{name}", self._instance)
         app.router.add_get("/static/{file}", self._static)
 
-    async def _home(self, request: web.Request) -> web.Response:
+    async def _home(self, _: web.Request) -> web.Response:
         context = self._reading.context
         async with self._reading.stable:
-            status = self._reading.status(request)
-            opened = views.incidents_view(context, closed=False, limit=100)
-            recent = views.incidents_view(context, closed=True, limit=RECENT + len(opened))
+            status = self._reading.drawn(DRAWN)
+            opened = views.incidents_view(context, closed=False, limit=OPENED)
+            open_count = sum(len(found) for found in context.world.open_of.values())
+            recent = views.incidents_view(context, closed=True, limit=RECENT + open_count)
             kept = views.quarantines_view(context)
-        closed = [i for i in recent if i["state"] == "closed"][:RECENT]
-        fleets = [(fleet, zones(fleet), unwell(fleet)) for fleet in status["fleets"]]
-        return self._render("home.html", status=status, fleets=fleets, opened=opened, closed=closed, kept=kept)
+        opened.sort(key=lambda i: URGENCY.index(i["card"]["tone"]))
+        return await asyncio.to_thread(  # of a large fleet it takes a while, and nobody shall wait for it
+            self._render,
+            "home.html",
+            status=status,
+            fleets=[(fleet, zones(fleet), unwell(fleet), left_out(fleet)) for fleet in status["fleets"]],
+            opened=opened,
+            open_count=open_count,
+            in_full=IN_FULL,
+            calm=is_calm(status),
+            closed=[i for i in recent if i["state"] == "closed"][:RECENT],
+            kept=kept,
+        )
 
     async def _incident(self, request: web.Request) -> web.Response:
         async with self._reading.stable:
-            incident = self._reading.incident(request)
-            status = self._reading.status(request)
+            status = self._reading.headline()
+            try:
+                incident = self._reading.incident(request)
+            except web.HTTPNotFound as error:
+                return self._missing(error, status)
         return self._render("incident.html", status=status, incident=incident)
 
     async def _instance(self, request: web.Request) -> web.Response:
         async with self._reading.stable:
-            explained = self._reading.explain(request)
-            status = self._reading.status(request)
+            status = self._reading.headline()
+            try:
+                explained = self._reading.explain(request)
+            except web.HTTPNotFound as error:
+                return self._missing(error, status)
         return self._render("instance.html", status=status, explained=explained)
 
     async def _static(self, request: web.Request) -> web.Response:
@@ -93,6 +118,12 @@ class Page:
         headers = {"Cache-Control": "no-cache"}
         return web.Response(body=found, content_type=TYPES[Path(name).suffix], charset="utf-8", headers=headers)
 
+    def _missing(self, error: web.HTTPNotFound, status: StatusDoc) -> web.Response:
+        """Say it to a person, with a way back; the API says the same as JSON."""
+        response = self._render("missing.html", status=status, sentence=json.loads(error.text or "{}").get("error", ""))
+        response.set_status(404)
+        return response
+
     def _render(self, template: str, **values: Any) -> web.Response:  # Any: what templates show
         text = self._templates.get_template(template).render(now=datetime.now(UTC), **values)
         return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": POLICY})
@@ -100,16 +131,26 @@ class Page:
 
 def zones(fleet: FleetDoc) -> list[tuple[str, Sequence[InstanceDoc]]]:
     """Return the fleet's instances by zone; those that are kept aside stand in the quarantine instead."""
-    shown = [i for i in fleet["instances"] if i["lifecycle"] not in ("quarantined", "retiring", "retired")]
+    shown = [i for i in fleet["instances"] if i["lifecycle"] not in ASIDE]
     shown.sort(key=lambda i: (i["zone"], i["slot"] or 0, i["id"]))
     return [(zone, list(found)) for zone, found in groupby(shown, key=lambda i: i["zone"])]
 
 
 def unwell(fleet: FleetDoc) -> list[InstanceDoc]:
     """Return the instances that somebody may want to look at."""
-    aside = ("quarantined", "retiring", "retired")
-    found = [i for i in fleet["instances"] if i["lifecycle"] not in aside]
+    found = [i for i in fleet["instances"] if i["lifecycle"] not in ASIDE]
     return [i for i in found if i["health"] != "healthy" or i["lifecycle"] not in WELL or i["doing"] or i["held_until"]]
+
+
+def left_out(fleet: FleetDoc) -> int:
+    """Return how many of a large fleet's machines are not drawn."""
+    return sum(fleet["lifecycles"].values()) - len(fleet["instances"])
+
+
+def is_calm(status: StatusDoc) -> bool:
+    """Return whether a person may go back to sleep: every fleet is OPTIMAL, and Sickbay sees, acts and tells."""
+    troubled = status["blind"] or status["store"]["refuses"] or any(s["trouble"] for s in status["surfaces"])
+    return not troubled and all(fleet["state"] == "optimal" for fleet in status["fleets"])
 
 
 def ago(moment: str | None, now: datetime) -> str:

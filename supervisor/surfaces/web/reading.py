@@ -26,6 +26,7 @@ from supervisor.core.model import Incident, Instance
 from supervisor.surfaces.web.routes import Handler, Parameter, Route
 
 MOST = 10_000
+LEAST_DRAWN = 50  # instances of a fleet, however many fleets there are
 FLAG = {"type": "string", "enum": ["0", "1"]}
 CLOSED = Parameter("closed", FLAG, "0 leaves closed incidents out")
 ENDED = Parameter("ended", FLAG, "1 adds machines that are no longer kept")
@@ -92,6 +93,16 @@ class Reading:
         """Return the whole state in short."""
         return {**views.overview(self.context), **self._figures()}
 
+    def drawn(self, most: int) -> StatusDoc:
+        """Return the state for a picture: of large fleets only what stands out, some `most` instances in all."""
+        members = sum(len(self.context.world.members[name]) for name in self.context.fleets)
+        each = None if members <= most else max(LEAST_DRAWN, most // len(self.context.fleets))
+        return {**views.overview(self.context, each), **self._figures()}
+
+    def headline(self) -> StatusDoc:
+        """Return what concerns everything, without the fleets."""
+        return {**views.headline(self.context), **self._figures()}
+
     def _fleets(self, _: web.Request) -> list[FleetDoc]:
         return views.overview(self.context)["fleets"]
 
@@ -146,7 +157,7 @@ def _flag(request: web.Request, name: str, *, default: bool) -> bool:
 
 def _limit(request: web.Request) -> int:
     text = request.query.get("limit", "100")
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:9]) <= MOST:
+    if not (text.isascii() and text.isdecimal() and len(text) < 19) or not 1 <= int(text) <= MOST:
         raise wrong(f"limit={text[:40]}: expected a whole number from 1 to {MOST}")
     return int(text)
 

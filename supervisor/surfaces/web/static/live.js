@@ -3,6 +3,7 @@
 "use strict";
 
 const QUIET = 400; // ms: events come in bursts
+const PATIENCE = 15000; // ms for one answer: a page that waits for ever would look live
 const OLD = 10000; // ms: ages on the page grow old
 const live = document.getElementById("live");
 let pending = 0;
@@ -20,7 +21,7 @@ async function refresh() {
   if (busy) return later(QUIET);
   busy = true;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
     if (!answer.ok) throw new Error(answer.status);
     put(new DOMParser().parseFromString(await answer.text(), "text/html"));
   } catch {
@@ -39,6 +40,7 @@ function put(page) {
   for (const d of fresh.querySelectorAll("details[id]")) if (open.has(d.id)) d.open = open.get(d.id);
   old.replaceWith(document.adoptNode(fresh));
   if (path) fresh.querySelector(`[href="${CSS.escape(path)}"]`)?.focus({ preventScroll: true });
+  document.getElementById("mode").replaceWith(document.adoptNode(page.getElementById("mode")));
   document.title = page.title;
   const at = page.getElementById("live").textContent.replace("as of ", "");
   say(connected ? `live, ${at}` : `as of ${at}`, connected);
@@ -51,7 +53,7 @@ function later(ms) {
 const stream = new EventSource("/api/v1/events");
 stream.onopen = () => { connected = true; later(0); };
 stream.onerror = () => { connected = false; say("connection lost, trying again", false); };
-stream.addEventListener("happened", () => later(QUIET));
+stream.addEventListener("happened", () => { if (!document.hidden) later(QUIET); });
 stream.addEventListener("reset", () => later(0));
 setInterval(() => { if (!document.hidden) later(0); }, OLD);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) later(0); });

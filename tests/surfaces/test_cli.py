@@ -1,0 +1,94 @@
+"""The command line against a running server: what somebody reads at 3 a.m., and when nobody is there to answer."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from supervisor.cli import app
+from supervisor.core.model import Incident, Mode
+from supervisor.core.signals import Hold, OperatorAsked
+from tests import stages
+from tests.surfaces.front import Front, journal, serving
+
+pytestmark = pytest.mark.acceptance
+
+SETTINGS = stages.settings(mode=Mode.APPROVE)
+RECORDS = journal(stages.settings(), mode=Mode.APPROVE)
+
+
+async def typed(folder: Path, *words: str) -> Result:
+    """Return what a command prints."""
+    config = folder / "config.toml"
+    config.write_text(f'[supervisor]\nsocket = "{folder / "s.sock"}"\n', encoding="utf-8")
+    runner = CliRunner(env={"SICKBAY_CONFIG": str(config)})
+    return await asyncio.to_thread(lambda: runner.invoke(app, list(words)))
+
+
+async def test_status_tells_what_keeps_a_surface_from_telling(tmp_path: Path) -> None:
+    """Whoever hears nothing from Slack finds out here what is wrong, and how much waits."""
+    async with serving(Front(RECORDS, SETTINGS), tmp_path):
+        shown = (await typed(tmp_path, "status")).stdout
+
+    assert "slack: Slack refuses: channel_not_found; invite the app; 3 messages wait" in shown
+
+
+async def test_status_tells_what_is_wrong_and_what_one_may_do(tmp_path: Path) -> None:
+    """The incident as on the page, with the command that helps; a held machine with its reason."""
+    async with serving(Front(RECORDS, SETTINGS), tmp_path) as front:
+        incident = next(i for i in front.engine.ctx.world.all(Incident) if i.held)
+        front.step(OperatorAsked("1", Hold(incident.instance), "ada", "test", "I am looking at it"))
+        shown = (await typed(tmp_path, "status")).stdout
+
+    assert f"#{incident.id} web {incident.instance}" in shown
+    assert f"what you may do: sickbay approve {incident.id}" in shown
+    assert ": I am looking at it" in shown
+
+
+async def test_just_started_nobody_reads_that_nobody_serves(tmp_path: Path) -> None:
+    """Unknown is not down: after a start the command says that nobody has looked yet."""
+    async with serving(Front(RECORDS, SETTINGS), tmp_path):
+        shown = (await typed(tmp_path, "status")).stdout
+
+    assert "web: UNKNOWN, not yet seen how many of 6 serve" in shown
+    assert "0 of 6" not in shown
+    assert "clean rounds, nothing is removed yet" in shown
+
+
+async def test_a_line_stays_a_line_where_no_window_is_too_narrow(tmp_path: Path) -> None:
+    """Piped into another program, no cell is folded, and evidence is a path that can be copied."""
+    async with serving(Front(RECORDS, SETTINGS), tmp_path) as front:
+        sick = next(i for i in front.engine.ctx.world.all(Incident) if i.held)
+        shown = (await typed(tmp_path, "incidents")).stdout
+        kept = (await typed(tmp_path, "quarantine", "list")).stdout
+
+    assert [sick.cause] == [
+        line.split("  ")[-1].strip() for line in shown.splitlines() if line.startswith(f"{sick.id} ")
+    ]
+    assert any(line.startswith("evidence of i-") for line in kept.splitlines())
+
+
+@pytest.mark.parametrize("name", ["a b", "ä", "../../status", "i-0?x=1", "%2e%2e", ""])
+async def test_an_instance_with_an_odd_name_is_not_known(tmp_path: Path, name: str) -> None:
+    """What somebody mistyped is never taken for a daemon that does not answer, nor for another question."""
+    async with serving(Front(RECORDS, SETTINGS), tmp_path):
+        result = await typed(tmp_path, "explain", "--", name)
+
+    assert 1 == result.exit_code
+    assert "`sickbay status` lists them" in result.stderr
+
+
+async def test_a_daemon_that_was_killed_is_named_as_gone(tmp_path: Path) -> None:
+    """Its socket is still there; the sentence says how to start it, and shows no errno."""
+    async with serving(Front(RECORDS, SETTINGS), tmp_path) as front:
+        assert front.taken is not None
+        (tmp_path / "s.sock").rename(tmp_path / "left")
+    (tmp_path / "left").rename(tmp_path / "s.sock")
+    result = await typed(tmp_path, "status")
+
+    assert 69 == result.exit_code
+    assert "start it with `sickbay run`" in result.stderr
+    assert "Errno" not in result.stderr
