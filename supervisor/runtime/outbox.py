@@ -168,6 +168,8 @@ class Outbox:
             return 0.0
         except Exception as error:  # noqa: BLE001  # a surface may fail in any way, and delays only itself
             return self._refused(surface, desk, first, error)
+        if not told.count and told.thread in ("", telling.thread):  # no progress: asking at once would spin
+            return self._refused(surface, desk, first, NotNow("it took nothing and gave no reason"))
         self._took(surface, desk, telling, told)
         return 0.0
 

@@ -183,3 +183,13 @@ def test_a_new_configuration_tells_nothing_twice() -> None:
     there.world.clock.run(reloads())
     assert [] == second.messages
     assert first.messages
+
+
+def test_a_surface_that_takes_nothing_and_says_nothing_is_asked_ever_more_seldom() -> None:
+    """A bad surface costs a look now and then, never a spinning loop."""
+    other = Scripted(lambda telling, _: Told(0, telling.thread))
+    there = two_surfaces(other)
+    there.live(heals)
+
+    pauses = [round(b[0] - a[0]) for a, b in zip(other.asked, other.asked[1:], strict=False)][:6]
+    assert [1, 2, 4, 8, 16, 32] == pauses
