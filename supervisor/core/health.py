@@ -161,8 +161,9 @@ def judge_startup(chart: Chart, judgement: Judgement, now: BootTime) -> Finding:
     if waiting:
         e = waiting[0]
         if all(other.is_stale(now) for other in waiting):
-            why = f": {e.text}" if e.status is Status.UNKNOWN and e.text else ""
-            return Finding(Health.UNKNOWN, f"starting: {e.check.name} says nothing{why}", unheard=True)
+            broken = e.status is Status.UNKNOWN and e.text
+            what = f"{e.check.name} says nothing: {e.text}" if broken else f"no answer from {e.check.name} yet"
+            return Finding(Health.UNKNOWN, f"starting: {what}", unheard=True)
         passed = f"{e.passes} of {judgement.startup_passes}"
         return Finding(Health.UNKNOWN, f"starting: {e.check.name} passed {passed} times")
     if now < span_at:
