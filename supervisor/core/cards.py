@@ -12,6 +12,7 @@ from itertools import islice
 
 from supervisor.core.context import Context
 from supervisor.core.duration import words
+from supervisor.core.guards import Act, read
 from supervisor.core.model import (
     Incident,
     IncidentKind,
@@ -91,12 +92,25 @@ def card(ctx: Context, incident: Incident) -> Card:
         headline=clean(headline),
         cause=clean(incident.cause),
         impact=impact,
-        held=tuple(clean(why) for why in (_why_human(incident) if tone is Tone.HUMAN else incident.held_why)),
+        held=tuple(clean(why) for why in (_why_human(incident) if tone is Tone.HUMAN else _held_now(ctx, incident))),
         ask=_ask(ctx, incident, tone),
         facts=tuple(_facts(ctx, incident)),
         opened_at=incident.opened_at,
         closed_at=incident.closed_at,
     )
+
+
+def _held_now(ctx: Context, incident: Incident) -> tuple[str, ...]:
+    """Return what holds an incident, with this moment's values; a guard that can't be read afresh keeps its words."""
+    fleet = ctx.fleets.get(incident.fleet)
+    if fleet is None or not incident.held:
+        return incident.held_why
+    instance = ctx.world.get(Instance, incident.instance) if incident.instance else None
+    facts = ctx.facts(fleet, instance=instance, incident=incident)
+    # The first act's reading counts where several acts know a guard.
+    fresh = {r.guard: r.sentence() for act in reversed(Act) for r in read(act, facts) if r.holds}
+    said = dict(zip(incident.held, incident.held_why, strict=False))
+    return tuple(fresh.get(guard, said.get(guard, guard)) for guard in incident.held)
 
 
 def _tone(ctx: Context, incident: Incident) -> Tone:
@@ -146,8 +160,9 @@ def _now(ctx: Context, incident: Incident, tone: Tone) -> str:
         case Tone.HUMAN:
             return "needs a human"
         case Tone.HELD:
-            more = f" (and {len(incident.held_why) - 1} more)" if len(incident.held_why) > 1 else ""
-            return f"nothing is done, {incident.held_why[0] if incident.held_why else 'a guard holds'}{more}"
+            held = _held_now(ctx, incident)
+            more = f" (and {len(held) - 1} more)" if len(held) > 1 else ""
+            return f"nothing is done, {held[0] if held else 'a guard holds'}{more}"
         case Tone.ACTING:
             return _doing(_workflows(ctx, incident))
         case _:

@@ -174,3 +174,24 @@ def test_a_release_counts_no_step_that_is_not_there() -> None:
         context.world.rollback()
 
     stage(settings(fleet())).live(releases)
+
+
+def test_what_holds_is_shown_with_this_moments_values() -> None:
+    """A cool-down that runs out is not shown for ever as it was when it began."""
+
+    async def cools_down(service: Service, world: World) -> None:
+        await calm(service, world)
+        first = instances(service)[0].id
+        world.crash(first)
+        await until(lambda: any(i.instance == first and i.replacement for i in incidents(service)), 1200)
+        again = next(i.replacement for i in incidents(service) if i.instance == first)
+        world.crash(again)
+        await until(lambda: any("cooldown" in i.held for i in incidents(service)), 1200)
+        before = next(why for why in shown(service).held if why.startswith("cooldown"))
+        await asyncio.sleep(60)
+        after = next(why for why in shown(service).held if why.startswith("cooldown"))
+
+        left = [float(why.removeprefix("cooldown: ").partition("s left")[0]) for why in (before, after)]
+        assert 55 <= left[0] - left[1] <= 65
+
+    stage().live(cools_down)
