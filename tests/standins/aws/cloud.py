@@ -77,7 +77,6 @@ class Aws:
         } | {("autoscaling", name): action for name, action in Scaling(self.groups).actions.items()}
         self.instances.on_gone.append(self.machines.forget)
         self._thread = LoopThread("aws api")
-        self._failure: BaseException | None = None
         self._clients: list[Any] = []  # Any: boto3's
         self._admins: dict[str, Any] = {}  # Any: as above
 
@@ -106,8 +105,8 @@ class Aws:
         self._thread.run(self.server.stop())
         self._thread.stop()
         self.machines.stop()
-        if self._failure:
-            raise self._failure
+        for failure in self.server.failures:
+            raise failure
 
     # -- reaching it
 
@@ -209,14 +208,15 @@ class Aws:
                 self._tick()
                 await asyncio.sleep(0.02)
         except Exception as error:  # noqa: BLE001  # told at the end: a stand-in that broke proves nothing
-            self._failure = error
+            self.server.failures.append(error)
 
     def _tick(self) -> None:
         self.instances.tick()
         self.groups.tick()
         self.balancer.tick()
         for life in self.instances.lives.values():
-            if life.address.startswith("127."):
+            is_known = life.id in self.machines.known or not life.is_gone
+            if is_known and life.address.startswith("127."):
                 image = str(life.instance.image_id)
                 self.machines.show(life.id, life.address, image, self._seen(life), life.boots)
 

@@ -7,8 +7,12 @@ from fnmatch import fnmatchcase
 
 from tests.standins.aws.call import AwsError, Call
 
-KINDS = ("500", "hang", "reset", "close", "html", "truncated", "cut", "throttling", "limit")
-HTML = b"<html><head><title>503</title></head><body>We'll be back</body></html>"
+KINDS = ("500", "hang", "reset", "close", "html", "xhtml", "truncated", "cut", "throttling", "limit")
+PAGES = {
+    "html": b"<!DOCTYPE html><html><body><p>We'll be back<br></body></html>",
+    "xhtml": b"<html><body><p>We'll be back</p></body></html>",
+}
+"""With HTTP 200. botocore takes the well-formed one for a yes that names nothing: no error, and no instance either."""
 
 
 @dataclass(slots=True)

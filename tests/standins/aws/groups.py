@@ -111,8 +111,9 @@ class Groups:
         del group.members[member.id]
         for arn in group.targets:
             self.balancer.remove(arn, member.id)
-        self.instances.lives[member.id].instance.delete_tag(NAME_TAG)
-        self.instances.lives[member.id].group = ""
+        life = self.instances.lives[member.id]
+        life.instance.ec2_backend.delete_tags([life.id], {NAME_TAG: group.name})
+        life.group = ""
 
     def end(self, group: Group, member: Member, cause: str) -> None:
         """Terminate a member; API protection does not bind the group."""

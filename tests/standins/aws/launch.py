@@ -109,7 +109,14 @@ class Launcher:
             own = {"DeviceName": root, "Ebs": {"VolumeSize": 8, "DeleteOnTermination": True}}
             params = params | {"BlockDeviceMappings": [own, *disks]}
         count = params["MaxCount"]
-        answer = self._emulator.call("ec2", "RunInstances", params | {"MinCount": count, "ClientToken": token})
+        try:
+            answer = self._emulator.call("ec2", "RunInstances", params | {"MinCount": count, "ClientToken": token})
+        except AwsError as error:
+            if error.code != "InvalidInstanceType.NotFound":  # moto's word for it
+                raise
+            raise AwsError(
+                "InvalidParameterValue", f"Invalid value '{params['InstanceType']}' for InstanceType."
+            ) from error
         reservation = self._emulator.ec2().reservations[answer["ReservationId"]]
         for instance, shown in zip(reservation.instances, answer["Instances"], strict=True):
             self._finish(instance, wanted)
@@ -125,7 +132,12 @@ class Launcher:
             return {}, {}
         by = {"LaunchTemplateIds": "LaunchTemplateId", "LaunchTemplateNames": "LaunchTemplateName"}
         found = {many: [asked[one]] for many, one in by.items() if asked.get(one)}
-        name = self._emulator.call("ec2", "DescribeLaunchTemplates", found)["LaunchTemplates"][0]["LaunchTemplateId"]
+        known = self._emulator.call("ec2", "DescribeLaunchTemplates", found)["LaunchTemplates"]
+        if not known:
+            raise AwsError(
+                "InvalidLaunchTemplateId.NotFound", f"The specified launch template, {asked}, does not exist."
+            )
+        name = known[0]["LaunchTemplateId"]
         template = self._emulator.ec2().get_launch_template(name)
         version = asked.get("Version") or "$Default"
         numbers = {str(v.number): v for v in template.versions}

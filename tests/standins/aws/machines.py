@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 import socket
 from dataclasses import dataclass, field
 
@@ -80,6 +81,8 @@ class Machines:
         """Bring a machine into a state, if it is not in it. A new boot heals what is not in its image."""
         machine = self.known.get(instance)
         if machine is None:
+            for former in [m.instance for m in self.known.values() if m.address == address]:
+                self.forget(former)  # AWS gives the address of the dead to the living
             machine = self.known[instance] = Machine(instance, address, image, fault=self.by_image.get(image, ""))
         if (machine.state, machine.boots) == (state, boots):
             return
@@ -146,12 +149,18 @@ class Machines:
 def _bound(address: str, port: int) -> socket.socket:
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((address, port))
+    try:
+        listening.bind((address, port))
+    except OSError:
+        listening.close()
+        raise
     return listening
 
 
 def free_port() -> int:
-    """Return a port that nobody uses on any address."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody uses on any address, nor will be given by the kernel to somebody else."""
+    for port in random.sample(range(10_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            return port
+    raise OSError("no free port")

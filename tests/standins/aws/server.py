@@ -12,7 +12,7 @@ from aiohttp import web
 
 from tests.standins.aws.call import SIGNED_AS, AwsError, Call
 from tests.standins.aws.emulator import Emulator, understood
-from tests.standins.aws.faults import HTML, Fault, Faults, as_error
+from tests.standins.aws.faults import PAGES, Fault, Faults, as_error
 from tests.standins.aws.log import Entry, Log, Stop
 
 SCOPE = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
@@ -32,6 +32,8 @@ class Server:
         self._runner: web.AppRunner | None = None
         self.calls: list[str] = []
         """The daemon's calls of any kind, by action."""
+        self.failures: list[Exception] = []
+        """What broke in the stand-in itself, and was answered with a bare 500."""
         self.port = 0
 
     async def start(self) -> None:
@@ -102,6 +104,9 @@ class Server:
             call.has_effect = error.partial
             if entry and error.partial:
                 self._log.done(entry, call)
+        except Exception as error:
+            self.failures.append(error)
+            raise
         return answer
 
     async def _stopped(self, stop: Stop, call: Call, entry: Entry | None, request: web.Request) -> web.StreamResponse:
@@ -125,8 +130,8 @@ class Server:
         match fault.kind:
             case "hang":
                 await asyncio.sleep(3600)
-            case "html":
-                return web.Response(body=HTML, content_type="text/html")
+            case "html" | "xhtml":
+                return web.Response(body=PAGES[fault.kind], content_type="text/html")
             case "truncated":
                 return web.Response(body=whole[: len(whole) // 2], content_type="text/xml")
             case "cut":
