@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -165,3 +169,32 @@ def test_a_cleared_log_counts_from_nought(world: World, ec2: Any) -> None:
     ec2.run_instances(**world.request("t2"))
 
     assert [0] == [e.number for e in world.aws.log.daemons]
+
+
+CLIENT = """
+import boto3
+ec2 = boto3.session.Session().client("ec2")
+for token in ("t0", "t1", "t2"):
+    ec2.run_instances(ImageId="{image}", SubnetId="{subnet}", InstanceType="t3.micro", MinCount=1, MaxCount=1, ClientToken=token)
+"""
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_real_process_is_killed_at_its_second_call_and_replays(world: World, moment: Moment) -> None:
+    """SIGKILL at a chosen point; the next life sends the same tokens, and there are three machines in the end."""
+    program = CLIENT.format(image=world.image, subnet=world.subnets[world.zones[0]])
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", program], env=os.environ | world.aws.environment)
+
+    def kill() -> None:
+        victim.kill()
+        victim.wait()
+
+    victim = start()
+    world.aws.log.stop(1, moment, kill)
+    assert -signal.SIGKILL == victim.wait(30)
+    assert 0 == start().wait(30)
+    assert 3 == launched(world)
+    assert 3 == len(world.aws.log.effects)
+    assert ["t0", "t1", "t0", "t1", "t2"] == [e.params["ClientToken"] for e in world.aws.log.daemons]

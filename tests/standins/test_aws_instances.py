@@ -160,6 +160,29 @@ def test_disks_go_with_the_machine_unless_they_are_kept(world: World, ec2: Any, 
     assert [] == ec2.describe_network_interfaces()["NetworkInterfaces"]
 
 
+def test_a_snapshot_takes_its_time_and_has_no_token(world: World, ec2: Any) -> None:
+    """Pending long before it is completed; tagged at creation; asked twice, made twice."""
+    (name,) = world.launch()
+    tag = [{"ResourceType": "snapshot", "Tags": [{"Key": "sickbay:incident", "Value": "1"}]}]
+    wanted = [{"Name": "tag:sickbay:incident", "Values": ["1"]}]
+    for _ in range(2):
+        made = ec2.create_snapshots(InstanceSpecification={"InstanceId": name}, TagSpecifications=tag)["Snapshots"]
+        assert ["pending"] == [s["State"] for s in made]
+    assert ["pending"] * 2 == [s["State"] for s in ec2.describe_snapshots(Filters=wanted)["Snapshots"]]
+    world.aws.forward(world.aws.timing.snapshot)
+    assert ["completed"] * 2 == [s["State"] for s in ec2.describe_snapshots(Filters=wanted)["Snapshots"]]
+
+
+def test_an_attribute_shows_the_truth(world: World, ec2: Any) -> None:
+    """Groups and disks, asked one by one."""
+    (name,) = world.launch()
+    groups = ec2.describe_instance_attribute(InstanceId=name, Attribute="groupSet")["Groups"]
+    disks = ec2.describe_instance_attribute(InstanceId=name, Attribute="blockDeviceMapping")["BlockDeviceMappings"]
+
+    assert [world.serving] == [g["GroupId"] for g in groups]
+    assert [("/dev/sda1", True)] == [(d["DeviceName"], d["Ebs"]["DeleteOnTermination"]) for d in disks]
+
+
 def test_a_zone_that_is_down_fails_what_needs_it(world: World, ec2: Any) -> None:
     """A list without ids, or with an id there, fails as a whole; the other zone answers; its machines are silent."""
     a, b = world.launch(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.standins.aws.call import AwsError, Call, Json
+from tests.standins.aws.describing import groups_of
 from tests.standins.aws.emulator import Emulator
 from tests.standins.aws.instances import Instances, Life
 
@@ -23,6 +24,19 @@ class Attributes:
         """Change these instances."""
         self._emulator = emulator
         self._instances = instances
+
+    def shown(self, call: Call) -> Json:
+        """DescribeInstanceAttribute: moto knows neither the groups, which are the interface's, nor the disks."""
+        life = self._instances.known(call.params["InstanceId"])
+        if call.params["Attribute"] == "groupSet":
+            return {"InstanceId": life.id, "Groups": [{"GroupId": group.id} for group in groups_of(life)]}
+        if call.params["Attribute"] == "blockDeviceMapping":
+            disks = [
+                {"DeviceName": name, "Ebs": {"VolumeId": d.volume_id, "DeleteOnTermination": d.delete_on_termination}}
+                for name, d in life.instance.block_device_mapping.items()
+            ]
+            return {"InstanceId": life.id, "BlockDeviceMappings": disks}
+        return self._emulator.call(call.service, call.action, call.params)
 
     def of_instance(self, call: Call) -> Json:
         """ModifyInstanceAttribute: one attribute at a time."""

@@ -46,5 +46,7 @@ class Timing:
     """From `terminated` until the instance is no longer shown."""
     registering: float = 5.0
     """From RegisterTargets until the load balancer's first probe."""
+    snapshot: float = 600.0
+    """From CreateSnapshots until a snapshot is `completed`."""
     launching: float = 5.0
     """Between two looks of an Auto Scaling group at itself."""

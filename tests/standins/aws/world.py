@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tests.standins.aws.call import Json
@@ -51,54 +52,56 @@ class World:
 
     def launch(self, count: int = 1) -> list[str]:
         """Start some machines in turn over the zones, as a person would have, and let them boot."""
-        ec2 = self.aws.admin("ec2")
         names = []
         for number in range(count):
             request = self.request("", self.zones[number % 2])
             del request["ClientToken"], request["TagSpecifications"]
-            names.append(ec2.run_instances(**request)["Instances"][0]["InstanceId"])
+            names.append(self.aws.do("ec2", "RunInstances", **request)["Instances"][0]["InstanceId"])
         timing = self.aws.timing
         self.aws.forward(max(timing.visible, timing.pending) + timing.booting + timing.initializing)
         return names
 
     def register(self, *names: str) -> None:
         """Put machines into the target group, as a person would have."""
-        self.aws.admin("elbv2").register_targets(
-            TargetGroupArn=self.target_group, Targets=[{"Id": name} for name in names]
+        self.aws.do(
+            "elbv2", "RegisterTargets", TargetGroupArn=self.target_group, Targets=[{"Id": name} for name in names]
         )
 
     def health(self, name: str) -> tuple[str, str]:
         """Return a target's state and reason."""
-        found = self.aws.admin("elbv2").describe_target_health(TargetGroupArn=self.target_group, Targets=[{"Id": name}])
+        found = self.aws.do("elbv2", "DescribeTargetHealth", TargetGroupArn=self.target_group, Targets=[{"Id": name}])
         health = found["TargetHealthDescriptions"][0]["TargetHealth"]
         return health["State"], health.get("Reason", "")
 
 
 def build(aws: Aws, *, group_size: int = 0) -> World:
     """Build the world; with a `group_size`, an Auto Scaling group of so many machines, registered with the load balancer."""
-    ec2, elbv2 = aws.admin("ec2"), aws.admin("elbv2")
+    ec2, elbv2 = partial(aws.do, "ec2"), partial(aws.do, "elbv2")
     net = f"127.{random.randrange(16, 250)}"  # worlds of other tests live on the same loopback
-    vpc = ec2.create_vpc(CidrBlock=f"{net}.0.0/16")["Vpc"]["VpcId"]
+    vpc = ec2("CreateVpc", CidrBlock=f"{net}.0.0/16")["Vpc"]["VpcId"]
     subnets = {}
     for number, letter in enumerate("ab"):
-        made = ec2.create_subnet(VpcId=vpc, CidrBlock=f"{net}.{16 * number}.0/20", AvailabilityZone=aws.region + letter)
+        made = ec2(
+            "CreateSubnet", VpcId=vpc, CidrBlock=f"{net}.{16 * number}.0/20", AvailabilityZone=aws.region + letter
+        )
         subnets[aws.region + letter] = made["Subnet"]["SubnetId"]
     everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
     groups = {}
     for name in ("serving", "isolation", "untrack"):
-        groups[name] = ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc)["GroupId"]
+        groups[name] = ec2("CreateSecurityGroup", GroupName=name, Description=name, VpcId=vpc)["GroupId"]
     port = {"FromPort": aws.machines.port, "ToPort": aws.machines.port}
     web_only = [{"IpProtocol": "tcp", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]} | port]
-    ec2.authorize_security_group_ingress(GroupId=groups["serving"], IpPermissions=web_only)
-    ec2.authorize_security_group_ingress(GroupId=groups["untrack"], IpPermissions=everything)
-    ec2.revoke_security_group_egress(GroupId=groups["isolation"], IpPermissions=everything)
-    image = ec2.register_image(Name=f"{FLEET}-1.0.0", RootDeviceName="/dev/sda1")["ImageId"]
-    ec2.create_tags(Resources=[image], Tags=[{"Key": "sickbay:golden", "Value": FLEET}])
-    template = ec2.create_launch_template(
-        LaunchTemplateName=FLEET, LaunchTemplateData=template_data(image, groups["serving"])
+    ec2("AuthorizeSecurityGroupIngress", GroupId=groups["serving"], IpPermissions=web_only)
+    ec2("AuthorizeSecurityGroupIngress", GroupId=groups["untrack"], IpPermissions=everything)
+    ec2("RevokeSecurityGroupEgress", GroupId=groups["isolation"], IpPermissions=everything)
+    image = ec2("RegisterImage", Name=f"{FLEET}-1.0.0", RootDeviceName="/dev/sda1")["ImageId"]
+    ec2("CreateTags", Resources=[image], Tags=[{"Key": "sickbay:golden", "Value": FLEET}])
+    template = ec2(
+        "CreateLaunchTemplate", LaunchTemplateName=FLEET, LaunchTemplateData=template_data(image, groups["serving"])
     )["LaunchTemplate"]["LaunchTemplateId"]
-    balancer = elbv2.create_load_balancer(Name=FLEET, Subnets=list(subnets.values()))["LoadBalancers"][0]
-    target_group = elbv2.create_target_group(
+    balancer = elbv2("CreateLoadBalancer", Name=FLEET, Subnets=list(subnets.values()))["LoadBalancers"][0]
+    target_group = elbv2(
+        "CreateTargetGroup",
         Name=FLEET,
         Protocol="HTTP",
         Port=aws.machines.port,
@@ -109,14 +112,17 @@ def build(aws: Aws, *, group_size: int = 0) -> World:
         HealthyThresholdCount=2,
         UnhealthyThresholdCount=2,
     )["TargetGroups"][0]["TargetGroupArn"]
-    elbv2.create_listener(
+    elbv2(
+        "CreateListener",
         LoadBalancerArn=balancer["LoadBalancerArn"],
         Protocol="HTTP",
         Port=80,
         DefaultActions=[{"Type": "forward", "TargetGroupArn": target_group}],
     )
     if group_size:
-        aws.admin("autoscaling").create_auto_scaling_group(
+        aws.do(
+            "autoscaling",
+            "CreateAutoScalingGroup",
             AutoScalingGroupName=FLEET,
             LaunchTemplate={"LaunchTemplateId": template, "Version": "$Default"},
             MinSize=group_size,
