@@ -63,6 +63,7 @@ class Front:
         )
         self.asked: list[OperatorAsked] = []
         self.port = 0
+        self.slow: asyncio.Event | None = None  # what the engine's answer waits for
         self.taken: Taken | None = None
 
     async def close(self) -> None:
@@ -86,6 +87,8 @@ class Front:
     async def ask(self, request: OperatorAsked) -> Reply:
         """Answer an operator."""
         self.asked.append(request)
+        if self.slow is not None:
+            await self.slow.wait()
         return self.step(request).replies[0]
 
 

@@ -134,14 +134,23 @@ async def test_every_verb_takes_what_its_description_says(
 
 
 async def test_a_repeated_request_acts_once(operator: aiohttp.ClientSession, front: Front) -> None:
-    """The same Idempotency-Key is answered with the same words."""
-    answers = []
-    for _ in range(3):
-        async with operator.post("/api/v1/pause", json={"name": "ada"}, headers={"Idempotency-Key": "k"}) as answer:
-            answers.append(await answer.json())
+    """The same Idempotency-Key is answered with the same words, also while the first still waits for its answer."""
+
+    async def pause(name: str = "ada") -> tuple[int, str]:
+        headers = {"Idempotency-Key": "k"}
+        async with operator.post("/api/v1/pause", json={"name": name}, headers=headers) as answer:
+            return answer.status, await answer.text()
+
+    front.slow = asyncio.Event()
+    at_once = [asyncio.create_task(pause()) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    front.slow.set()
+    answers = {*await asyncio.gather(*at_once), await pause()}
 
     assert 1 == len(front.asked)
-    assert 1 == len({json.dumps(a) for a in answers})
+    assert 1 == len(answers)
+    status, text = await pause("grace")
+    assert (409, True) == (status, "with another request" in text)
 
 
 BAD: dict[str, tuple[str, str, Json, dict[str, str], int, str]] = {

@@ -13,8 +13,8 @@ import pwd
 import socket
 import struct
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import fields
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, fields
 from typing import Any
 
 from aiohttp import web
@@ -56,13 +56,23 @@ ANSWER_LIMIT = 15.0
 Json = dict[str, Any]  # Any: JSON
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One request, and where its answer will be."""
+
+    verb: OperatorVerb
+    reason: str
+    task: asyncio.Task[Reply]
+
+
 class Acting:
     """Hands requests to the engine. `ask` returns its committed answer."""
 
-    def __init__(self, ask: Callable[[OperatorAsked], Awaitable[Reply]]) -> None:
+    def __init__(self, ask: Callable[[OperatorAsked], Coroutine[Any, Any, Reply]]) -> None:
         """Take the way to the engine."""
         self._ask = ask
-        self._answers: OrderedDict[str, tuple[int, Json]] = OrderedDict()
+        self._asked: OrderedDict[str, _Asked] = OrderedDict()  # by Idempotency-Key, the oldest first
+        self._tasks: set[asyncio.Task[Reply]] = set()
         self._count = 0
 
     def routes(self) -> list[Route]:
@@ -90,9 +100,6 @@ class Acting:
         if request.content_type != "application/json":
             return _refuse(415, f"the body is {request.content_type}, expected application/json")
         key = request.headers.get("Idempotency-Key", "")
-        if key in self._answers:
-            status, body = self._answers[key]
-            return web.json_response(body, status=status)
         try:
             found = json.loads(await request.text())
         except (ValueError, RecursionError, LookupError):
@@ -110,25 +117,40 @@ class Acting:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             return _refuse(400, f"{name}: {'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}")
-        status, body = await self._answer(request, verb, reason)
-        if key and status != 503:
-            self._answers[key] = status, body
-            while len(self._answers) > REMEMBERED:
-                self._answers.popitem(last=False)
-        return web.json_response(body, status=status)
+        earlier = self._asked.get(key)
+        if earlier is not None and (earlier.verb, earlier.reason) != (verb, reason):
+            return _refuse(409, "this Idempotency-Key was sent with another request; give this one a key of its own")
+        task = earlier.task if earlier is not None else self._hand_in(_peer(request), verb, reason)
+        if key:
+            self._asked[key] = _Asked(verb, reason, task)
+            while len(self._asked) > REMEMBERED:
+                self._asked.popitem(last=False)
+        return await _answered(task)
 
-    async def _answer(self, request: web.Request, verb: OperatorVerb, reason: str) -> tuple[int, Json]:
+    def _hand_in(self, actor: str, verb: OperatorVerb, reason: str) -> asyncio.Task[Reply]:
+        """Give a request to the engine, in a task of its own: who asked may stop waiting for it."""
         self._count += 1
-        asked = OperatorAsked(f"{os.getpid()}-{self._count}", verb, _peer(request), "unix socket", reason)
-        try:
-            async with asyncio.timeout(ANSWER_LIMIT):
-                reply = await self._ask(asked)
-        except TimeoutError:
-            # It is in the loop's hands, and stays there: asking again would be asking twice.
-            return 503, {
-                "error": "no answer yet: the state file takes no commits; this is carried out as soon as it does"
-            }
-        return (200, {"text": reply.text}) if reply.ok else (409, {"error": reply.text})
+        asked = OperatorAsked(f"{os.getpid()}-{self._count}", verb, actor, "unix socket", reason)
+        task = asyncio.ensure_future(self._ask(asked))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def close(self) -> None:
+        """Wait for no answer any more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _answered(task: asyncio.Task[Reply]) -> web.Response:
+    """Answer with the engine's word, if it comes in time. It comes to whoever asks again with the same key."""
+    try:
+        async with asyncio.timeout(ANSWER_LIMIT):
+            reply = await asyncio.shield(task)
+    except TimeoutError:
+        return _refuse(503, "no answer yet: the state file takes no commits; this is carried out as soon as it does")
+    return web.json_response({"text": reply.text}) if reply.ok else _refuse(409, reply.text)
 
 
 def _schema(verb: type[OperatorVerb]) -> Json:

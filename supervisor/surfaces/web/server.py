@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -43,7 +43,7 @@ class Server:
         self,
         context: Context,
         stable: asyncio.Lock,
-        ask: Callable[[OperatorAsked], Awaitable[Reply]],
+        ask: Callable[[OperatorAsked], Coroutine[Any, Any, Reply]],
         figures: Callable[[], FiguresDoc],
         metrics: Callable[[str], tuple[bytes, str]],
         *,
@@ -62,9 +62,10 @@ class Server:
         reading = Reading(context, stable, figures)
         self._page = Page(reading)
         self._names = {"localhost", "127.0.0.1", "::1", urlsplit(url).hostname or "localhost"}
+        self._acting = Acting(ask)
         self._routes = [
             *reading.routes(),
-            *Acting(ask).routes(),
+            *self._acting.routes(),
             Route(
                 "GET",
                 "/api/v1/events",
@@ -116,6 +117,7 @@ class Server:
     async def close(self) -> None:
         """Stop listening."""
         self.events.close()
+        await self._acting.close()
         for runner in self._runners:
             await runner.cleanup()
 
