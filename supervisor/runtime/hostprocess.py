@@ -64,7 +64,14 @@ class HostProcess:
         finally:
             theirs.close()
             os.close(printer)
-        reader, writer = await asyncio.open_connection(sock=ours)
+        try:
+            reader, writer = await asyncio.open_connection(sock=ours)
+        except BaseException:  # nobody would ever end it
+            stragglers.kill_group(process.pid)
+            for descriptor in (output, recorder):
+                os.close(descriptor)
+            ours.close()
+            raise
         printed = Printed(
             output, lambda text, dropped: log.warning("plugin.printed", host=name, text=text, dropped=dropped)
         )

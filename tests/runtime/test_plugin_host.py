@@ -238,12 +238,10 @@ async def test_a_host_that_talks_nonsense_is_started_again(watching: Watching, p
 async def test_with_the_host_dies_all_that_it_started(watching: Watching, port: int, tmp_path: Path) -> None:
     """Also what had left its session and lost its parent."""
     hides = "setsid sh -c 'sleep 1000 & exit' &"
-    body = f'subprocess.run(["sh", "-c", "{hides}"], check=True)\nreturn CheckResult.ok("fine")'
+    body = f'subprocess.run(["sh", "-c", "{hides}"], check=True)\nreturn CheckResult.ok(str(os.getpid()))'
     begin(watching, tmp_path, port, bad=body)
     await watching.until(lambda: watching.of("i-1", "bad"))
-    host = next(
-        pid for pid in stragglers.children(os.getpid()) if b"plugins" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    )
+    host = int(watching.of("i-1", "bad")[0].text)
     mark = stragglers.mark_of(host)
     assert len(stragglers.marked(mark)) >= 2
     os.kill(host, signal.SIGKILL)
