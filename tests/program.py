@@ -162,7 +162,7 @@ class Sickbay:
         if self.process is not None and self.process.poll() is None:
             self.kill()
         options = LocalOptions(image=WEB, port=self.machines, front_door=f"127.0.0.1:{self.port}")
-        asyncio.run(LocalCloud.open("web", options, self.folder, "").destroy())
+        asyncio.run(LocalCloud.open("web", options, "", self.folder, "").destroy())
 
 
 # ---------------------------------------------------------------------------------------------- starts that fail

@@ -17,7 +17,6 @@ from supervisor.core.model import (
     Step,
     StepStatus,
     Subject,
-    Verb,
     Workflow,
     WorkflowKind,
     WorkflowState,
@@ -185,15 +184,12 @@ def _refused(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, refused:
     if step is None or step.name != row.name:
         return
     incident = ctx.world.get(Incident, workflow.incident)
-    if step.verb is Verb.LAUNCH and refused.capacity and len(fleet.capacity_refused) < len(fleet.policy.zones):
-        fleet.capacity_refused[workflow.zone] = ctx.now.boot
+    if isinstance(row.request, Launch) and refused.capacity and _go_elsewhere(ctx, fleet, row.request):
         ctx.world.put(replace(workflow, attempt=workflow.attempt + 1, zone=""))
         if incident is not None:
-            ctx.note(
-                incident,
-                "incident.step",
-                f"no capacity in zone {workflow.zone} ({refused.reason}); another zone is tried",
-            )
+            where = ", ".join([f"zone {row.request.zone}", *(value for _, value in row.request.spec)])
+            text = f"no capacity in {where} ({refused.reason}); the next place is tried"
+            ctx.note(incident, "incident.step", text)
     elif step.subject is Subject.CANDIDATE:
         candidate_failed(ctx, fleet, workflow, refused.reason)
     elif step.optional:
@@ -212,6 +208,15 @@ def _refused(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, refused:
         )
     else:
         patient_failed(ctx, fleet, workflow, f"{row.name} was refused: {refused.reason}")
+
+
+def _go_elsewhere(ctx: Context, fleet: Fleet, launch: Launch) -> bool:
+    """Remember that a place has no capacity; return whether another one may have."""
+    place = plans.placement_of(fleet, launch)
+    if place is not None:
+        fleet.capacity_refused[place] = ctx.now.boot
+    since = ctx.now.boot - plans.CAPACITY_MEMORY
+    return any(fleet.capacity_refused.get(other, since) <= since for other in fleet.policy.places)
 
 
 def _skip_refused(ctx: Context, workflow: Workflow, row: Step, refused: Refused) -> None:

@@ -26,6 +26,7 @@ from supervisor.core.model import (
     Instance,
     Lifecycle,
     Now,
+    Offering,
     OutboxMessage,
     Record,
     Seconds,
@@ -33,7 +34,7 @@ from supervisor.core.model import (
     Thread,
     Workflow,
 )
-from supervisor.core.settings import Settings
+from supervisor.core.settings import FleetPolicy, Settings
 from supervisor.core.signals import (
     InventoryFailed,
     InventorySeen,
@@ -330,11 +331,21 @@ class Engine:
                 fleet.configure(policy, settings.judgement)
                 for member in sorted(ctx.world.members[name]):
                     ctx.track(fleet, ctx.world.need(Instance, member))
-            if not any(i.fleet == name for i in ctx.world.values(Image)):
-                ctx.world.put(Image(name, policy.image, policy.version, True, ctx.now.wall))
-            elif ctx.world.get(Image, name, policy.image) is None:
-                ctx.world.put(Image(name, policy.image, policy.version, False, ctx.now.wall))
+            self._take_offer(policy)
         ctx.sight.schedule(max((fleet.round_length() for fleet in ctx.fleets.values()), default=0.0))
+
+    def _take_offer(self, policy: FleetPolicy) -> None:
+        """Keep what a fleet is launched from. A new image is noted, not launched by healing; a new recipe is taken."""
+        ctx, name, at = self.ctx, policy.name, self.ctx.now.wall
+        known = ctx.world.get(Image, name, policy.image)
+        if known is None:
+            first = not any(i.fleet == name for i in ctx.world.values(Image))
+            ctx.world.put(Image(name, policy.image, policy.version, first, at, policy.recipe))
+        elif known.recipe != policy.recipe:
+            ctx.world.put(replace(known, recipe=policy.recipe))
+        last = ctx.world.get(Offering, name)
+        if policy.terms and (last is None or (last.terms, last.offer) != (policy.terms, policy.offer)):
+            ctx.world.put(Offering(name, policy.terms, policy.offer, at))
 
 
 def _results_per_second(ctx: Context) -> float:

@@ -25,7 +25,7 @@ class Act(StrEnum):
     RESTART = "restart"
     TERMINATE = "terminate"
     GIVE_UP = "give_up"  # call a launch failed, because its machine did not come up in time
-    KEEP = "keep"  # capture, restore, stop: harmless or asked for
+    KEEP = "keep"  # capture, restore, stop, mark: harmless or asked for
 
 
 @dataclass(frozen=True, slots=True)

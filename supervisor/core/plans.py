@@ -14,6 +14,7 @@ from supervisor.core.model import (
     Incident,
     Instance,
     Lifecycle,
+    Placement,
     PlannedStep,
     Removal,
     Subject,
@@ -27,11 +28,13 @@ from supervisor.core.requests import (
     Deregister,
     Isolate,
     Launch,
+    Mark,
     Register,
     Request,
     Restart,
     Restore,
     Stop,
+    Sweep,
     Terminate,
 )
 from supervisor.core.settings import RemediationPolicy
@@ -174,7 +177,8 @@ def request_for(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedSte
     """Return the whole request of an act, as it will be journalled and sent."""
     name = fleet.policy.name
     if step.verb is Verb.LAUNCH:
-        zone = choose_zone(ctx, fleet, workflow)
+        place = choose_placement(ctx, fleet, workflow)
+        zone = place.zone
         token = ctx.token(name, workflow.incident, workflow.id, step.name, workflow.attempt, zone)
         identity = ctx.world.identity
         tags = (
@@ -183,7 +187,9 @@ def request_for(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedSte
             ("sickbay:launch-id", token),
             ("sickbay:supervisor", f"{identity.uid}/{identity.counter}"),
         )
-        return Launch(name, workflow.image, workflow.version, zone, token, tags)
+        image = ctx.world.get(Image, name, workflow.image)
+        recipe = image.recipe if image is not None else ()
+        return Launch(name, workflow.image, workflow.version, zone, token, tags, recipe + place.spec)
     if subject is None:
         raise AssertionError(f"step {step.name} of workflow {workflow.id} has no subject")
     token = ctx.token(name, workflow.incident, workflow.id, step.name, workflow.attempt)
@@ -204,13 +210,18 @@ def request_for(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedSte
             return Stop(name, subject.id, token)
         case Verb.TERMINATE:
             return Terminate(name, subject.id, token)
-        case Verb.WARM | Verb.CONFIRM:
+        case Verb.MARK:
+            return Mark(name, subject.id, token, "expired")
+        case Verb.SWEEP:
+            return Sweep(name, subject.id, token, "")
+        case Verb.WARM | Verb.CONFIRM | Verb.LAPSE:
             raise AssertionError(f"{step.verb} is a wait")
 
 
-def choose_zone(ctx: Context, fleet: Fleet, workflow: Workflow) -> str:
-    """Return the zone with the fewest machines; one that refused for want of capacity comes last for a while."""
-    counts = dict.fromkeys(fleet.policy.zones, 0)
+def choose_placement(ctx: Context, fleet: Fleet, workflow: Workflow) -> Placement:
+    """Return a place in the zone with the fewest machines; one that refused for want of capacity comes last for a while."""
+    places = fleet.policy.places
+    counts = dict.fromkeys((place.zone for place in places), 0)
     for member in ctx.world.members[fleet.policy.name]:
         instance = ctx.world.need(Instance, member)
         away = (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED, Lifecycle.RETIRING)
@@ -220,6 +231,12 @@ def choose_zone(ctx: Context, fleet: Fleet, workflow: Workflow) -> str:
         other = ctx.world.need(Workflow, number)
         if other.zone in counts and not other.candidate and other.id != workflow.id:
             counts[other.zone] += 1
-    refused = {z for z, at in fleet.capacity_refused.items() if ctx.now.boot - at < CAPACITY_MEMORY}
-    order = {zone: place for place, zone in enumerate(fleet.policy.zones)}
-    return min(counts, key=lambda zone: (zone in refused, counts[zone], order[zone]))
+    refused = {place for place, at in fleet.capacity_refused.items() if ctx.now.boot - at < CAPACITY_MEMORY}
+    order = {place: number for number, place in enumerate(places)}
+    return min(places, key=lambda place: (place in refused, counts[place.zone], order[place]))
+
+
+def placement_of(fleet: Fleet, launch: Launch) -> Placement | None:
+    """Return which of the fleet's places a launch was for; None when the configuration has changed since."""
+    asked = set(launch.spec)
+    return next((p for p in fleet.policy.places if p.zone == launch.zone and asked.issuperset(p.spec)), None)

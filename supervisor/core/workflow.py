@@ -52,7 +52,9 @@ ACT_OF: dict[Verb, Act] = {
     Verb.RESTORE: Act.KEEP,
     Verb.RESTART: Act.RESTART,
     Verb.STOP: Act.KEEP,
+    Verb.MARK: Act.KEEP,
     Verb.TERMINATE: Act.TERMINATE,
+    Verb.SWEEP: Act.TERMINATE,
 }
 BACKOFF_CAP = 60.0
 

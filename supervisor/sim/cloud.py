@@ -6,13 +6,14 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 
-from supervisor.core.model import Machine, Seconds
+from supervisor.core.model import Leftover, Machine, Offer, Seconds
 from supervisor.core.requests import (
     Capture,
     Deregister,
     Done,
     Isolate,
     Launch,
+    Mark,
     Outcome,
     Refused,
     Register,
@@ -20,6 +21,7 @@ from supervisor.core.requests import (
     Restart,
     Restore,
     Stop,
+    Sweep,
     Terminate,
     Unclear,
 )
@@ -55,6 +57,14 @@ class FakeCloud:
         self._life = life or Life()
         self._refuse = refuse
         self._lose = lose
+
+    async def offer(self) -> Offer:
+        """Fail: stories bring their offer with their settings."""
+        raise ProviderError("a story brings its own offer")
+
+    async def leftovers(self) -> Sequence[Leftover]:
+        """Return nothing."""
+        return ()
 
     async def inventory(self) -> Sequence[Machine]:
         """Return the list, or fail."""
@@ -119,6 +129,8 @@ class FakeCloud:
     def _effect(self, request: Request) -> Outcome:
         if isinstance(request, Launch):
             return self._launch(request)
+        if isinstance(request, Sweep):
+            return Done(request.instance)
         machine = self._world.machines.get(request.instance)
         if machine is None or machine.terminated:
             if isinstance(request, Terminate | Deregister):
@@ -145,6 +157,8 @@ class FakeCloud:
                     machine.launched, machine.passes = self._world.clock.boot, 0
             case Stop():
                 machine.stopped = True
+            case Mark():
+                pass
             case Terminate():
                 if machine.registered_at is not None:
                     return Refused(f"{machine.id} is still registered")

@@ -86,10 +86,10 @@ async def local(folder: Path) -> AsyncIterator[Place]:
     options = LocalOptions(
         image=WEB, port=18080, front_door=f"127.0.0.1:{free_port()}", health_interval=PACE, health_timeout=PACE
     )
-    cloud = LocalProvider.open("web", options, folder, "test")
-    yield Place(cloud, LocalProvider.image(options, "1.0.0").id)
+    cloud = LocalProvider.open("web", options, "1.0.0", folder, "test")
+    yield Place(cloud, LocalProvider.offline(options, "1.0.0").image)
     await cloud.close()
-    await LocalProvider.open("web", options, folder, "test").destroy()
+    await LocalProvider.open("web", options, "1.0.0", folder, "test").destroy()
 
 
 @asynccontextmanager
@@ -217,7 +217,7 @@ async def test_a_local_machine_outlives_its_cloud_and_is_found_again(tmp_path: P
         before = await place.cloud.inventory()
         await place.cloud.close()
         assert isinstance(place.cloud, LocalCloud)
-        reopened = LocalProvider.open("web", place.cloud.options, tmp_path, "test")
+        reopened = LocalProvider.open("web", place.cloud.options, "1.0.0", tmp_path, "test")
         assert before == await reopened.inventory()
         process = tmp_path / "local" / "web" / "instances" / name / "process.json"
         process.write_text(process.read_text().replace('"started": ', '"started": 1'))

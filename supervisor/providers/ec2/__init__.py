@@ -1,0 +1,62 @@
+"""The provider `ec2`: machines on AWS, launched from a launch template, behind target groups of a load balancer.
+
+    options   the table [fleet.NAME.ec2]
+    api       calls AWS: explicit limits, no retries of mutations, every outcome in one of four
+    region    what all fleets of one region share: one describe for all of them, the rate limits
+    seen      AWS's answers as machines
+    offer     what is launched: the template's version as a number, its image, the places
+    acts      what is done to machines, each act as small idempotent calls
+    cloud     the `Cloud` port over all this, in threads of its own
+
+boto3 is an extra (`pip install 'sickbay[ec2]'`): nothing here imports it before a fleet of this kind is opened.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from supervisor.core.model import Offer
+from supervisor.ports import Cloud, Provider
+from supervisor.providers.ec2.options import Ec2Options
+
+__all__ = ["PROVIDER", "Ec2Options", "Ec2Provider"]
+
+
+class Ec2Provider:
+    """Fleets on AWS."""
+
+    kind: ClassVar[str] = "ec2"
+    Options: ClassVar[type[BaseModel]] = Ec2Options
+
+    @classmethod
+    def second_class(cls, options: Ec2Options) -> bool:  # noqa: ARG003  # the port
+        """AWS's own status checks speak for every machine."""
+        return True
+
+    @classmethod
+    def group(cls, options: Ec2Options) -> str:
+        """Return the Auto Scaling group that launches and registers; '' when we do."""
+        return options.auto_scaling_group
+
+    @classmethod
+    def hourly_price(cls, options: Ec2Options) -> float:
+        """Return what one machine costs an hour; 0 when nobody has said."""
+        return options.hourly_price
+
+    @classmethod
+    def offline(cls, options: Ec2Options, version: str) -> Offer | None:  # noqa: ARG003  # the port
+        """Return None: what a template's version is today, AWS alone knows."""
+        return None
+
+    @classmethod
+    def open(cls, fleet: str, options: Ec2Options, version: str, state: Path, uid: str) -> Cloud:
+        """Open one fleet. Nothing is asked of AWS yet. Raises `ProviderError` where boto3 is missing."""
+        from supervisor.providers.ec2.cloud import Ec2Cloud  # noqa: PLC0415  # boto3 is an extra
+
+        return Ec2Cloud.open(fleet, options, version, state, uid)
+
+
+PROVIDER: type[Provider] = Ec2Provider
