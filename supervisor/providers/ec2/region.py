@@ -60,11 +60,12 @@ class Region:
 
     _opened: ClassVar[dict[tuple[str, str], Region]] = {}
 
-    def __init__(self, name: str, profile: str, api: BotoApi | None = None) -> None:
-        """Begin without fleets. Nothing is asked yet."""
+    def __init__(self, name: str, profile: str, api: BotoApi | None = None, late: float = LATE) -> None:
+        """Begin without fleets. Nothing is asked yet. `late` in seconds, as `LATE`."""
         self.name = name
         self.profile = profile
         self.api = api or BotoApi(name, profile)
+        self._late_after = late
         self._fleets: dict[str, Ec2Options] = {}
         self._uses: Counter[str] = Counter()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"ec2-{name}-reads")
@@ -173,11 +174,11 @@ class Region:
         if under_way is not None and not under_way.done():
             return None
         asked = asyncio.get_running_loop().run_in_executor(self._readers, ask)
-        done, _ = await asyncio.wait({asked}, timeout=LATE)
+        done, _ = await asyncio.wait({asked}, timeout=self._late_after)
         if not done:
             self._late[what] = asked  # type: ignore[assignment]  # a future of whatever it is
             asked.add_done_callback(_heard)
-            self._note(what, f"no answer within {LATE:.0f}s")
+            self._note(what, f"no answer within {self._late_after:g}s")
             return None
         try:
             answer = asked.result()
