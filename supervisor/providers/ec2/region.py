@@ -106,6 +106,11 @@ class Region:
         self._actors.shutdown(wait=False, cancel_futures=True)
         self.api.close()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether any fleet is counted in."""
+        return bool(self._uses)
+
     async def reading(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do something that reads, in a thread. A cancelled wait does not end it."""
         call = functools.partial(work, *args, **kwargs)
@@ -120,6 +125,8 @@ class Region:
 
     async def look(self) -> Look:
         """Return what AWS says now of all machines of all fleets. Raises `ReadError`: all or nothing."""
+        if not self.is_open:
+            raise ReadError(f"{self.name} is closed: nothing is asked any more")
         now = time.monotonic()
         flight = self._flight
         if flight is None or now - flight.began > STALE or flight.changes != self.api.changes:
