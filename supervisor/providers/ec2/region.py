@@ -93,6 +93,7 @@ class Region:
             del self._opened[self.name, self.profile]
         for flight in self._flights.values():
             flight.task.cancel()
+        self._flights.clear()
         self._readers.shutdown(wait=False, cancel_futures=True)
         self._actors.shutdown(wait=False, cancel_futures=True)
         self.api.close()
