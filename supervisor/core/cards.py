@@ -69,9 +69,11 @@ GERUND = {
     WorkflowKind.RELEASE: "bringing it back from quarantine",
     WorkflowKind.WITHDRAW: "taking it out of the load balancer",
     WorkflowKind.STOP: "stopping it",
-    WorkflowKind.PURGE: "destroying it",
+    WorkflowKind.PURGE: "ending its quarantine",
+    WorkflowKind.KEEP: "keeping it after all",
+    WorkflowKind.SWEEP: "deleting what was left behind",
 }
-ASIDE = (WorkflowKind.WITHDRAW, WorkflowKind.STOP, WorkflowKind.PURGE)
+ASIDE = (WorkflowKind.WITHDRAW, WorkflowKind.STOP, WorkflowKind.PURGE, WorkflowKind.KEEP)
 """What is done on the side, and stands on the card only when nothing else is done."""
 
 

@@ -236,7 +236,11 @@ class StoryDoc(IncidentDoc):
 
 
 class QuarantineDoc(TypedDict):
-    """A machine that was set aside and is kept, with its last results."""
+    """A machine that was set aside and is kept, with its last results.
+
+    `held` says who keeps it beyond its time, '' for nobody. `ends_at` is when its announced end is due at the earliest,
+    null while none is announced.
+    """
 
     instance: str
     fleet: str
@@ -249,6 +253,8 @@ class QuarantineDoc(TypedDict):
     expires_at: str | None
     stopped: bool
     held_until: str | None
+    held: str
+    ends_at: str | None
     ended_at: str | None
     ended_by: str
     results: list[str]

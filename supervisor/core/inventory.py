@@ -233,7 +233,8 @@ def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
     if machine.state in (MachineState.TERMINATED, MachineState.STOPPED) and not machine.isolated:
         return
     if known is not None:
-        _report(ctx, fleet, machine, "is running although it was retired: it is left alone")
+        if ctx.since(known.since) >= ctx.settings.judgement.vanished_after:  # a cloud's list lags behind
+            _report(ctx, fleet, machine, "is running although it was retired: it is left alone")
         return
     if _is_ours_in_flight(ctx, fleet, machine):
         return

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import datetime
 from itertools import islice
 
+from supervisor.core import quarantine
 from supervisor.core.cards import card
 from supervisor.core.context import Context
 from supervisor.core.documents import (
@@ -292,6 +293,8 @@ def quarantine_view(ctx: Context, kept: Quarantine) -> QuarantineDoc:
         "expires_at": _time(kept.expires_at),
         "stopped": kept.stopped,
         "held_until": _time(instance.held_until) if instance else None,
+        "held": ctx.hold_on(instance),
+        "ends_at": None if kept.ended_at else _time(quarantine.ends_at(ctx, kept)),
         "ended_at": _time(kept.ended_at),
         "ended_by": kept.ended_by,
         "results": list(kept.results),
