@@ -33,7 +33,9 @@ def seen(ctx: Context, fleet: Fleet, signal: LeftoversSeen) -> None:
     if not held:
         for one in ripe:
             plans.begin(ctx, fleet, WorkflowKind.SWEEP, 0, patient=one.id, leftover=one.kind)
-        ctx.say("leftovers.swept", f"{_words(signal.fleet, ripe)} are deleted", signal.fleet)
+        ctx.say(
+            "leftovers.swept", f"{_words(signal.fleet, ripe)} {'is' if len(ripe) == 1 else 'are'} deleted", signal.fleet
+        )
     elif (fresh := [one for one in ripe if f"leftover:{one.id}" not in fleet.reported]) and held[0].guard == "mode":
         fleet.reported |= {f"leftover:{one.id}" for one in fresh}
         text = f"{_words(signal.fleet, fresh)} would be deleted, but holds: {held[0].sentence()}"

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -21,7 +22,8 @@ from supervisor.sim.run import Stage, until
 from supervisor.sim.world import Behaviour, Call, World
 from tests.stages import ask, calm, fleet, incidents, instances, open_incidents, settings, stage
 
-SHORT = Retention(running=1800.0, kept=7200.0)
+ROOMY = replace(Guards(), daily_least=9, hourly_least=9, cooldown=0.0, breaker_window=60.0)
+SHORT = Retention(running=900.0, kept=1800.0, notice=1200.0)
 
 
 def kept(service: Service) -> list[str]:
@@ -64,26 +66,26 @@ def holds(there: Stage, *asked: str) -> None:
 async def marked(service: Service, world: World) -> str:
     """Bring a machine to where its end is announced; return its id."""
     name = await one_kept(service, world)
-    await until(lambda: service.engine.ctx.world.need(Quarantine, name).marked_at is not None, 7300)
+    await until(lambda: service.engine.ctx.world.need(Quarantine, name).marked_at is not None, 1900, 1.0)
     return name
 
 
 def test_a_quarantined_machine_is_stopped_then_its_end_is_announced_and_comes() -> None:
     """Running for its time, kept for its time, and an hour in which everybody may still say no."""
-    there = stage(settings(retention=SHORT))
+    there = stage(settings(fleet(2), retention=SHORT))
 
     async def story(service: Service, world: World) -> None:
         name = await one_kept(service, world)
         record = service.engine.ctx.world.need(Quarantine, name)
-        await until(lambda: world.machines[name].terminated, 12000)
+        await until(lambda: world.machines[name].terminated, 4000, 1.0)
         stopped, mark, end = (calls(world, kind)[0] for kind in (Stop, Mark, Terminate))
         isolated = next(c.at for c in world.calls if c.request.verb == "isolate" and c.effect)
-        assert [1800, 7200, 3600] == [
+        assert [900, 1800, 1200] == [
             round(stopped.at - isolated, -1), round(mark.at - isolated, -1), round(end.at - mark.at, -1)
         ]  # fmt: skip
         assert Mark("web", name, mark.request.token, "expired") == mark.request
         assert Terminate("web", name, end.request.token, waived="") == end.request
-        ending = f"{name} is destroyed at {record.expires_at.replace(hour=record.expires_at.hour + 1):%Y-%m-%d %H:%M}"
+        ending = f"{name} is destroyed at {record.expires_at + timedelta(minutes=20):%Y-%m-%d %H:%M}"
         assert [f"{ending} UTC; `sickbay hold {name}` keeps it"] == texts(there, "quarantine.ending")
         assert [] == kept(service)
 
@@ -93,7 +95,7 @@ def test_a_quarantined_machine_is_stopped_then_its_end_is_announced_and_comes() 
 
 def test_while_the_notice_runs_the_documents_say_when_it_ends() -> None:
     """Nothing is looked at each second for an hour, either."""
-    there = stage(settings(retention=SHORT))
+    there = stage(settings(fleet(2), retention=SHORT))
 
     async def story(service: Service, world: World) -> None:
         name = await marked(service, world)
@@ -101,22 +103,22 @@ def test_while_the_notice_runs_the_documents_say_when_it_ends() -> None:
         record = service.engine.ctx.world.need(Quarantine, name)
         document = views.quarantine_view(service.engine.ctx, record)
         assert record.marked_at is not None
-        ends = record.marked_at.replace(hour=record.marked_at.hour + 1)
+        ends = record.marked_at + timedelta(minutes=20)
         assert ends.isoformat(timespec="milliseconds") == document["ends_at"]
         assert "" == document["held"]
         commits = len(there.commits)
-        await asyncio.sleep(1800)
+        await asyncio.sleep(500)
         assert commits == len(there.commits)
         look = service.engine.ctx.fleets["web"].look
         assert look is not None
-        assert look > world.clock.boot + 1000
+        assert look > world.clock.boot + 500
 
     there.live(story)
 
 
 async def by_an_operator(service: Service, world: World, name: str) -> str:
     """Hold it by the operator's word."""
-    assert (await ask(service, Hold(name, seconds=6 * 3600), "evidence")).ok
+    assert (await ask(service, Hold(name, seconds=2 * 3600), "evidence")).ok
     return "held by ada until"
 
 
@@ -136,7 +138,7 @@ async def end_hold(service: Service, world: World, name: str) -> None:
 @pytest.mark.parametrize("hold", [by_an_operator, on_the_machine])
 def test_a_hold_within_the_notice_takes_the_mark_back(hold: Callable[[Service, World, str], Awaitable[str]]) -> None:
     """And the machine is announced anew, with the whole notice, when the hold is over."""
-    there = stage(settings(retention=SHORT))
+    there = stage(settings(fleet(2), retention=SHORT))
 
     async def story(service: Service, world: World) -> None:
         name = await marked(service, world)
@@ -149,12 +151,12 @@ def test_a_hold_within_the_notice_takes_the_mark_back(hold: Callable[[Service, W
         assert service.engine.ctx.world.need(Quarantine, name).expires_at > first
         assert why in views.quarantine_view(service.engine.ctx, service.engine.ctx.world.need(Quarantine, name))["held"]
         assert 1 == len(texts(there, "quarantine.kept"))
-        await asyncio.sleep(5 * 3600)
+        await asyncio.sleep(5400)
         assert not world.machines[name].terminated
         refused = await ask(service, Purge(name))
         assert not refused.ok
         await end_hold(service, world, name)
-        await until(lambda: world.machines[name].terminated, 3 * 3600)
+        await until(lambda: world.machines[name].terminated, 3 * 3600, 1.0)
 
     there.live(story)
     assert ["expired", "", "expired"] == [c.request.state for c in calls(there.world, Mark)]  # type: ignore[union-attr]  # they are marks
@@ -163,7 +165,7 @@ def test_a_hold_within_the_notice_takes_the_mark_back(hold: Callable[[Service, W
 
 def test_an_operator_need_not_wait_for_the_notice() -> None:
     """Purged while the notice runs: at once, without a second mark, and in the operator's name."""
-    there = stage(settings(retention=SHORT))
+    there = stage(settings(fleet(2), retention=SHORT))
     asked: list[str] = []
 
     async def story(service: Service, world: World) -> None:
@@ -180,7 +182,7 @@ def test_an_operator_need_not_wait_for_the_notice() -> None:
 
 def test_an_operator_releases_a_machine_whose_end_was_announced() -> None:
     """The mark goes first: nothing serves that anyone may destroy."""
-    there = stage(settings(retention=SHORT))
+    there = stage(settings(fleet(2), retention=SHORT))
 
     async def story(service: Service, world: World) -> None:
         name = await marked(service, world)
@@ -189,7 +191,7 @@ def test_an_operator_releases_a_machine_whose_end_was_announced() -> None:
         assert (await ask(service, ReleaseFromQuarantine(name))).ok
         await until(lambda: world.machines[name].registered_at is not None, 600)
         assert "" == world.machines[name].mark
-        await asyncio.sleep(2 * 3600)
+        await asyncio.sleep(1800)
         assert not world.machines[name].terminated
 
     there.live(story)
@@ -200,7 +202,7 @@ def test_an_operator_releases_a_machine_whose_end_was_announced() -> None:
 
 def test_a_refused_end_is_put_off_by_an_hour_without_another_mark() -> None:
     """A snapshot that still goes on: once an hour it is asked again, in between nothing."""
-    there = stage(settings(retention=SHORT))
+    there = stage(settings(fleet(2), retention=SHORT))
     tries: list[float] = []
 
     def refuse(request: Request) -> Outcome | None:
@@ -213,7 +215,7 @@ def test_a_refused_end_is_put_off_by_an_hour_without_another_mark() -> None:
 
     async def story(service: Service, world: World) -> None:
         name = await one_kept(service, world)
-        await until(lambda: world.machines[name].terminated, 6 * 3600)
+        await until(lambda: world.machines[name].terminated, 6 * 3600, 1.0)
 
     there.live(story)
     assert [3600, 3600] == [round(b - a, -1) for a, b in itertools.pairwise(tries)]
@@ -224,17 +226,17 @@ def test_a_refused_end_is_put_off_by_an_hour_without_another_mark() -> None:
 @pytest.mark.parametrize("days", [4, -4])
 def test_nobody_is_destroyed_because_the_wall_clock_was_set(days: int) -> None:
     """A notice that a clock swallowed is given anew."""
-    there = stage(settings(retention=SHORT))
+    there = stage(settings(fleet(2), retention=SHORT))
 
     async def story(service: Service, world: World) -> None:
         name = await marked(service, world)
         world.clock.jump_wall(days * 86400.0)
-        await asyncio.sleep(3500)
+        await asyncio.sleep(1100)
         assert not world.machines[name].terminated
         world.clock.jump_wall(-days * 86400.0)
-        await asyncio.sleep(3500)
+        await asyncio.sleep(1100)
         assert not world.machines[name].terminated
-        await until(lambda: world.machines[name].terminated, 4 * 3600)
+        await until(lambda: world.machines[name].terminated, 2 * 3600, 1.0)
 
     there.live(story)
     holds(there)
@@ -242,11 +244,11 @@ def test_nobody_is_destroyed_because_the_wall_clock_was_set(days: int) -> None:
 
 def test_a_candidate_that_never_served_gets_no_notice() -> None:
     """Nobody's evidence is lost that another one does not hold: marked as failed, destroyed at once."""
-    there = stage(settings(fleet(1), retention=replace(SHORT, kept=1e6)))
+    there = stage(settings(fleet(1), retention=replace(SHORT, kept=1e6, running=1e6)))
     there.world.bad_images.add("img-1")
 
     async def story(service: Service, world: World) -> None:
-        await until(lambda: bool(calls(world, Terminate)), 3 * 3600)
+        await until(lambda: bool(calls(world, Terminate)), 3600)
         mark, end = calls(world, Mark)[0], calls(world, Terminate)[0]
         assert isinstance(mark.request, Mark)
         assert ("failed-candidate", mark.request.instance) == (mark.request.state, end.request.instance)  # type: ignore[union-attr]  # it names one
@@ -259,20 +261,20 @@ def test_a_candidate_that_never_served_gets_no_notice() -> None:
 
 def test_the_oldest_makes_room_for_the_third_with_the_notice() -> None:
     """The newest is replaced at once and waits outside the load balancer; only its isolation waits for the room."""
-    there = stage(settings(guards=replace(Guards(), daily_least=9, hourly_least=9)))
+    there = stage(settings(fleet(3), guards=ROOMY, retention=replace(SHORT, running=1e6, kept=1e6)))
 
     async def story(service: Service, world: World) -> None:
         oldest = await one_kept(service, world)
-        await asyncio.sleep(3600)
+        await asyncio.sleep(300)
         await one_kept(service, world)
-        await asyncio.sleep(3600)
+        await asyncio.sleep(300)
         await proved(service, world)
         third = instances(service, Lifecycle.IN_SERVICE)[0].id
         world.behave(third, Behaviour.ERRORS)
         await until(lambda: world.machines[oldest].mark == "expired", 600)
-        assert 6 == world.serving("web")
+        assert 3 == world.serving("web")
         assert world.machines[third].registered_at is None
-        await asyncio.sleep(3000)
+        await asyncio.sleep(1000)
         assert ("quarantine_cap",) == open_incidents(service)[0].held
         assert not world.machines[oldest].terminated
         await until(lambda: world.machines[third].isolated, 900)
@@ -285,12 +287,12 @@ def test_the_oldest_makes_room_for_the_third_with_the_notice() -> None:
 
 def test_what_quarantine_costs_is_bounded_by_stopping_the_oldest() -> None:
     """Two at $2.40 a day would be over $3: the first is stopped, its disk stays, and the second has room."""
-    price = settings(fleet(6, hourly_price=0.1), guards=replace(Guards(), quarantine_daily=3.0, hourly_least=9))
+    price = settings(fleet(3, hourly_price=0.1), guards=replace(ROOMY, quarantine_daily=3.0))
     there = stage(price)
 
     async def story(service: Service, world: World) -> None:
         first = await one_kept(service, world)
-        await asyncio.sleep(1800)
+        await asyncio.sleep(300)
         assert not world.machines[first].stopped
         second = await one_kept(service, world)
         assert world.machines[first].stopped
