@@ -40,7 +40,11 @@ class AmnestyDoc(TypedDict):
 
 
 class InstanceDoc(TypedDict):
-    """One instance in short. `doing` is what is being done with it, '' for nothing."""
+    """One instance in short. `doing` is what is being done with it, '' for nothing.
+
+    `held` says who keeps it untouched and why, also where that is written on the machine itself. `impaired` is what the
+    cloud's own status checks find wrong, `notices` what the cloud announces for it.
+    """
 
     id: str
     fleet: str
@@ -60,6 +64,9 @@ class InstanceDoc(TypedDict):
     since: str | None
     held_until: str | None
     hold_reason: str
+    held: str
+    impaired: str
+    notices: list[str]
     doing: str
     incident: int | None
 

@@ -118,6 +118,11 @@ class World:
         self.leftovers[one.id] = one
         self.ever_left.append(one)
 
+    def reclaim(self, id: str) -> None:
+        """Let the cloud take a machine back."""
+        machine = self.machines[id]
+        machine.terminated, machine.registered_at, machine.reason = True, None, "Server.SpotInstanceTermination"
+
     def vanish(self, id: str) -> None:
         """Let a machine disappear from the cloud."""
         del self.machines[id]
