@@ -10,7 +10,7 @@
     │   └── CommitFailed    a commit was refused: nothing of it is on disk
     ├── ListenError         an address to listen on can't be taken
     ├── ProviderError       a cloud or an image can't be used as configured
-    │   └── CloudUnreachable  it does not answer, or takes no credentials: nobody can say what is there
+    │   └── CloudSilent     a cloud did not answer: another try may help
     ├── DaemonUnreachable   no daemon answers on its socket
     └── OperatorError       an operator's request can't be carried out
 
@@ -66,8 +66,8 @@ class ProviderError(SickbayError):
     """A cloud or an image can't be used as configured."""
 
 
-class CloudUnreachable(ProviderError):
-    """A cloud does not answer, or takes no credentials: nobody can say what is there."""
+class CloudSilent(ProviderError):
+    """A cloud did not answer, or could not: nothing is wrong with what was asked."""
 
 
 class DaemonUnreachable(SickbayError):

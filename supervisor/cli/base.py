@@ -22,7 +22,7 @@ from supervisor.config import peek_socket
 from supervisor.core.duration import parse
 from supervisor.core.text import clean
 from supervisor.errors import (
-    CloudUnreachable,
+    CloudSilent,
     CommitFailed,
     ConfigError,
     DaemonUnreachable,
@@ -92,8 +92,8 @@ def sentences() -> Iterator[None]:
 
 def exit_code(error: SickbayError) -> int:
     """Return what tells systemd whether another start could help."""
-    if isinstance(error, CloudUnreachable):
-        return NO_CLOUD
+    if isinstance(error, CloudSilent):
+        return NO_CLOUD  # clouds come back: another start can help
     if isinstance(error, CommitFailed):
         return TROUBLE  # nobody can say what is on disk: the next start reads it
     return (

@@ -53,7 +53,7 @@ def iam_policy(
 
 
 def looked_at(config: Config, catalogue: Catalogue) -> list[tuple[str, Finding]]:
-    """Look at every fleet's cloud, where its provider can; by fleet. Raises `ProviderError`, `CloudUnreachable`."""
+    """Look at every fleet's cloud, where its provider can; by fleet. Raises `ProviderError`, `CloudSilent`."""
     found: list[tuple[str, Finding]] = []
     for name, fleet in config.fleets.items():
         look = getattr(catalogue.providers[fleet.provider], "preflight", None)

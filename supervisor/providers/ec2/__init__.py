@@ -55,7 +55,7 @@ class Ec2Provider:
 
     @classmethod
     def preflight(cls, fleet: str, options: Ec2Options, steps: Collection[str]) -> Sequence[Finding]:
-        """Look at everything that the fleet stands on. Raises `ProviderError`, `CloudUnreachable`."""
+        """Look at everything that the fleet stands on. Raises `ProviderError`, `CloudSilent`."""
         if importlib.util.find_spec("boto3") is None:
             raise ProviderError("boto3 is not installed, and nothing can be asked of AWS; pip install 'sickbay[ec2]'")
         from supervisor.providers.ec2.api import BotoApi  # noqa: PLC0415  # boto3 is an extra

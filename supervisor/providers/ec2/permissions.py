@@ -62,6 +62,7 @@ LOOK = (
         (
             "ec2:DescribeImages",
             "ec2:DescribeInstanceStatus",
+            "ec2:DescribeInstanceTypes",
             "ec2:DescribeInstances",
             "ec2:DescribeLaunchTemplateVersions",
             "ec2:DescribeNetworkInterfaces",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from supervisor.errors import CloudUnreachable
+from supervisor.errors import CloudSilent
 from supervisor.ports import Finding, Severity
 from supervisor.providers.ec2.api import Api, ReadError
 from supervisor.providers.ec2.options import Ec2Options
@@ -27,7 +27,7 @@ NAMED = 3  # machines by name; the others are counted
 def preflight(fleet: str, options: Ec2Options, api: Api, verbs: Collection[str]) -> list[Finding]:
     """Return what was found, errors first. `verbs` are what the fleet's remediations do.
 
-    Raises `CloudUnreachable` where AWS does not answer or takes no credentials.
+    Raises `CloudSilent` where AWS does not answer or takes no credentials.
     """
     look = _Look(fleet, options, api)
     found = [*look.everything(), *tried(fleet, options, api, verbs, look.ours, look.foreign)]
@@ -93,7 +93,7 @@ class _Look:
                 _error(f"not permitted: {prefix}:{action}; attach the policy that `sickbay iam-policy` prints")
             )
         elif "NotFound" not in error.code and "Malformed" not in error.code and error.code != "ValidationError":
-            raise CloudUnreachable(
+            raise CloudSilent(
                 f"AWS can't be asked about fleet {self.fleet}: {error}; see that this machine reaches AWS in"
                 f" {self.options.region} and has credentials for it"
             ) from error

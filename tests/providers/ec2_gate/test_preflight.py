@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.errors import CloudUnreachable
+from supervisor.errors import CloudSilent
 from supervisor.ports import Severity
 from supervisor.providers.ec2.api import BotoApi
 from supervisor.providers.ec2.options import Ec2Options
@@ -396,5 +396,5 @@ def test_credentials_that_permit_too_much_are_found(world: World, api: BotoApi) 
 def test_an_aws_that_does_not_answer_is_one_sentence(world: World, api: BotoApi, kind: str) -> None:
     """Nobody can say what is there, so nothing is said about it."""
     world.aws.faults.region_down = kind
-    with pytest.raises(CloudUnreachable, match="AWS can't be asked about fleet web: .*; see that this machine reaches"):
+    with pytest.raises(CloudSilent, match="AWS can't be asked about fleet web: .*; see that this machine reaches"):
         preflight(FLEET, options_of(world), api, NEEDS.keys())
