@@ -154,9 +154,11 @@ class _Look:
             )
         golden = {t["Key"]: t["Value"] for t in shown.get("Tags", [])}.get("sickbay:golden", "")
         if golden != self.fleet and not self.options.auto_scaling_group:
-            yield _error(
+            # Another fleet's image is a mistake; one without a tag is refused by our policy, not by everybody's.
+            yield Finding(
+                Severity.ERROR if golden else Severity.WARNING,
                 f"image {image} carries sickbay:golden = {golden or 'nothing'}; expected {self.fleet}: the policy launches"
-                " golden images alone, so tag it, or put the right image into the template"
+                " golden images alone, so tag it, or put the right image into the template",
             )
 
     def _groups(self, template: Shown) -> Iterator[Finding]:

@@ -83,7 +83,7 @@ def balanced(world: World, zones: int = 2, network: str = "", listens: bool = Tr
 
 def unchecked(world: World) -> None:
     """Switch the health check off, which AWS lets people do for some types only."""
-    world.aws._emulator.elbv2().target_groups[world.target_group].healthcheck_enabled = False
+    world.aws._emulator.elbv2().target_groups[world.target_group].health_check_enabled = False
 
 
 def image(world: World, state: str) -> None:
@@ -167,8 +167,15 @@ BROKEN: dict[str, tuple[Break, Severity, str]] = {
     "an image that is disabled": (lambda w: image(w, "disabled"), ERROR, "is disabled; expected available"),
     "an image that nobody called golden": (
         lambda w: admin(w, "DeleteTags", Resources=[w.image], Tags=[{"Key": "sickbay:golden"}]) and None,
-        ERROR,
+        WARNING,
         "carries sickbay:golden = nothing; expected web",
+    ),
+    "another fleet's golden image": (
+        lambda w: (
+            admin(w, "CreateTags", Resources=[w.image], Tags=[{"Key": "sickbay:golden", "Value": "shop"}]) and None
+        ),
+        ERROR,
+        "carries sickbay:golden = shop; expected web",
     ),
     "a subnet that is not there": (
         lambda w: {"subnets": (*w.subnets.values(), "subnet-0123456789abcdef0")},
