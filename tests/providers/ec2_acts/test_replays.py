@@ -37,7 +37,7 @@ pytestmark = pytest.mark.acceptance
 THROTTLES = ("throttling", "limit")
 EVERY = "SICKBAY_EVERY_FAULT" in os.environ
 """Each kind of fault at each call. Without it, in turn so many of them at each: over all acts, each of them at many."""
-AT_A_CALL = len(KINDS) if EVERY else 3
+AT_A_CALL = len(KINDS) if EVERY else 2
 numbers = itertools.count()
 
 
