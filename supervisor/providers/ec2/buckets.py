@@ -21,6 +21,7 @@ PACES: Mapping[str, tuple[float, float]] = {
     "TerminateInstances": (50, 2.5),
     "CreateTags": (50, 5.0),
     "elbv2": (20, 5.0),
+    "sts": (10, 5.0),
     "autoscaling": (20, 5.0),
 }
 """Calls at once, and calls a second: half of AWS's."""
