@@ -255,6 +255,10 @@ def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
         quarantine.keep(ctx, fleet, machine.id, 0, "adopted: it was already isolated")
         _report(ctx, fleet, machine, "was found isolated and is kept in quarantine")
         return
+    if machine.group != fleet.policy.group:
+        owner = f'to Auto Scaling group "{machine.group}"' if machine.group else "to no Auto Scaling group"
+        _report(ctx, fleet, machine, f"carries the fleet's tag, but belongs {owner}: it is left alone")
+        return
     name = fleet.policy.name
     taken = {slot for owner, slot in ctx.world.by_slot if owner == name}
     slot = min((s for s in ctx.world.free_slots[name] if s not in taken), default=None)

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from supervisor.core import views
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Lifecycle, Mode, Resolution, Role
 from supervisor.core.requests import Deregister, Isolate, Launch, Register, Restart, Terminate
@@ -241,6 +243,26 @@ def test_a_member_that_is_not_ready_stays_where_its_group_put_it() -> None:
     there.live(story)
     assert [] == there.world.calls
     holds(there)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("other", ""), ("other", "web"), ("", "web")])
+def test_whose_machine_it_is_not_is_left_alone(theirs: str, ours: str) -> None:
+    """However well it carries the fleet's tag: somebody else may end it, or nobody registers it here."""
+    there = grouped(2) if ours else stage(settings(fleet(2)))
+
+    async def story(service: Service, world: World) -> None:
+        await calm(service, world)
+        stranger = replace(next(iter(world.machines.values())), id="i-stranger", group=theirs)
+        world.machines[stranger.id] = stranger
+        world.vanish(next(iter(world.machines)))
+        await asyncio.sleep(120)
+        await calm(service, world)
+        assert stranger.id not in [i.id for i in instances(service)]
+
+    there.live(story)
+    [said] = [m.text for m in there.chat.messages if "i-stranger" in m.text]
+    owner = f'to Auto Scaling group "{theirs}"' if theirs else "to no Auto Scaling group"
+    assert said.endswith(f"carries the fleet's tag, but belongs {owner}: it is left alone")
 
 
 def test_observing_a_group_it_only_says_what_it_would_do() -> None:
