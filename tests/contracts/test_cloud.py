@@ -23,6 +23,7 @@ from supervisor.core.requests import (
     Done,
     Isolate,
     Launch,
+    Mark,
     Refused,
     Register,
     Restart,
@@ -196,6 +197,7 @@ async def test_what_serves_is_not_destroyed_and_what_is_gone_is_done(place: Plac
     await place.cloud.perform(Register("web", name, "r"))
     assert isinstance(await place.cloud.perform(Terminate("web", name, "t")), Refused)
     await place.cloud.perform(Deregister("web", name, "d"))
+    assert isinstance(await place.cloud.perform(Mark("web", name, "m", "expired")), Done)
     for _ in range(2):
         assert isinstance(await place.cloud.perform(Terminate("web", name, "t2")), Done)
     await place.seen(name, lambda m: m.state is MachineState.TERMINATED)
