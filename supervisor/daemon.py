@@ -19,7 +19,7 @@ from supervisor.config import Config, load, peek_plugin_paths
 from supervisor.core.documents import FiguresDoc
 from supervisor.core.model import Identity, Offer, Offering, Seconds
 from supervisor.core.settings import Settings
-from supervisor.errors import ConfigError, ProviderError, SickbayError
+from supervisor.errors import CloudSilent, ConfigError, ProviderError, SickbayError
 from supervisor.plugins import Catalogue, discover, refuse_foreign_supervisor
 from supervisor.ports import Chat, Cloud
 from supervisor.runtime.checkhost import CheckHosts, CheckSpec
@@ -294,10 +294,10 @@ async def resolved(config: Config, clouds: Mapping[str, Cloud], kept: Mapping[st
     """Return the settings with what each fleet is launched from.
 
     A cloud that does not answer offers what it did the last time, if the configuration asks for the same. Raises
-    `ProviderError` for what was never offered.
+    `ProviderError` for what was never offered: `CloudSilent` where another try may help.
     """
     fleets = dict(config.settings.fleets)
-    refused: list[str] = []
+    refused: dict[str, ProviderError] = {}
     for name, fleet in config.fleets.items():
         if fleet.policy.image:
             continue
@@ -306,12 +306,13 @@ async def resolved(config: Config, clouds: Mapping[str, Cloud], kept: Mapping[st
         except ProviderError as error:
             last = kept.get(name)
             if last is None or last.terms != fleet.policy.terms:
-                refused.append(f"{config.path}: fleet {name}: {error}")
+                refused[f"{config.path}: fleet {name}: {error}"] = error
                 continue
             log.warning("offer.kept", fleet=name, error=str(error), seen_at=last.seen_at.isoformat())
             fleets[name] = fleet.policy.resolved(last.offer)
     if refused:
-        raise ProviderError("\n".join(refused))
+        silent = all(isinstance(error, CloudSilent) for error in refused.values())
+        raise (CloudSilent if silent else ProviderError)("\n".join(refused))
     return replace(config.settings, fleets=fleets)
 
 
@@ -320,7 +321,7 @@ async def _offered(cloud: Cloud) -> Offer:
         async with asyncio.timeout(OFFER_LIMIT):
             return await cloud.offer()
     except TimeoutError:
-        raise ProviderError(f"the cloud has not said within {OFFER_LIMIT:.0f}s what is launched") from None
+        raise CloudSilent(f"the cloud has not said within {OFFER_LIMIT:.0f}s what is launched") from None
 
 
 def _address(listen: tuple[str, int] | None) -> str:

@@ -21,6 +21,7 @@ from supervisor.config import peek_socket
 from supervisor.core.duration import parse
 from supervisor.core.text import clean
 from supervisor.errors import (
+    CloudSilent,
     CommitFailed,
     ConfigError,
     DaemonUnreachable,
@@ -89,8 +90,8 @@ def sentences() -> Iterator[None]:
 
 def exit_code(error: SickbayError) -> int:
     """Return what tells systemd whether another start could help."""
-    if isinstance(error, CommitFailed):
-        return TROUBLE  # nobody can say what is on disk: the next start reads it
+    if isinstance(error, CommitFailed | CloudSilent):
+        return TROUBLE  # nobody can say what is on disk: the next start reads it; and clouds come back
     return (
         BAD_CONFIG
         if isinstance(error, ConfigError | PluginError | ProviderError | StateError | ListenError)

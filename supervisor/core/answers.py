@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import plans, quarantine
+from supervisor.core import incidents, plans, quarantine
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.model import (
@@ -73,8 +73,18 @@ def answered(ctx: Context, fleet: Fleet | None, signal: StepFinished) -> None:
                     "incident.step",
                     f"{row.name}: no clear answer ({signal.outcome.reason}); the same request is sent again",
                 )
+            if incident is not None and incident.state is IncidentState.OPEN:
+                _ask_when_overdue(ctx, incident, row, signal.outcome)
     if fleet is not None:
         fleet.dirty = True
+
+
+def _ask_when_overdue(ctx: Context, incident: Incident, row: Step, unclear: Unclear) -> None:
+    """Ask for a human when an act stays unclear. The same request is sent on; nothing else takes its place."""
+    limit = ctx.settings.judgement.unclear_deadline
+    if ctx.since(row.intent_at) >= limit:
+        text = f"{row.name} has had no clear answer for {ctx.since(row.intent_at):.0f}s (limit {limit:.0f}s): "
+        incidents.escalate(ctx, incident, f"{text}{unclear.reason}; the same request is sent on, and no other")
 
 
 def _effect(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, done: Done) -> None:
@@ -191,7 +201,7 @@ def _refused(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, refused:
             text = f"no capacity in {where} ({refused.reason}); the next place is tried"
             ctx.note(incident, "incident.step", text)
     elif step.subject is Subject.CANDIDATE:
-        candidate_failed(ctx, fleet, workflow, refused.reason)
+        candidate_failed(ctx, fleet, workflow, refused.reason, hopeless=refused.hopeless)
     elif step.optional:
         _skip_refused(ctx, workflow, row, refused)
     elif workflow.kind in (WorkflowKind.PURGE, WorkflowKind.STOP):

@@ -42,6 +42,7 @@ class Fleet:
         self.capacity_refused: dict[Placement, BootTime] = {}  # when each refused
         self.state: FleetState | None = None
         self.reported: set[str] = set()  # unknown machines, each told once
+        self.surplus: dict[str, BootTime] = {}  # machines that no slot needs -> first seen
         self.look: BootTime | None = None
         self.dirty = True
         self.configure(policy, judgement)

@@ -205,6 +205,8 @@ class Instance:
     held_until: datetime | None = None
     hold_reason: str = ""
     held_by: str = ""
+    ended: str = ""  # why its machine is gone, in the cloud's words
+    hopeless: bool = False  # it is gone for a reason that another launch would meet again
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,8 @@ class Judgement:
     """A new machine that has not passed its startup checks by then has failed to boot."""
     confirm_deadline: Seconds = 300.0
     """A new machine that is not healthy at the load balancer by then has failed."""
+    unclear_deadline: Seconds = 900.0
+    """An act that the cloud has not answered clearly by then is told to people; it is sent again all the same."""
     probation: Seconds = 600.0
     """A new machine is watched this long while it serves, before it counts as in service."""
     probation_quiet: Seconds = 120.0

@@ -112,7 +112,8 @@ def _subject(ctx: Context, workflow: Workflow, step: PlannedStep) -> Instance | 
 def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row: Step | None) -> bool:
     """Write the intent of an act, or send it again; return whether the plan moved on."""
     if row is not None:
-        _send(ctx, row)
+        if fleet.inventory_at is not None:  # after a start, first what the cloud says, then what the journal says
+            _send(ctx, row)
         return False
     subject = _subject(ctx, workflow, step)
     if step.verb is not Verb.LAUNCH and (subject is None or subject.lifecycle in GONE):
@@ -215,7 +216,8 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
     judgement = ctx.settings.judgement
     limit = judgement.boot_deadline if step.verb is Verb.WARM else judgement.confirm_deadline
     if subject is None or chart is None or subject.lifecycle in GONE:
-        _wait_failed(ctx, fleet, workflow, row, "its machine is gone")
+        why = f"its machine is gone ({subject.ended})" if subject and subject.ended else "its machine is gone"
+        _wait_failed(ctx, fleet, workflow, row, why, hopeless=subject is not None and subject.hopeless)
         return False
     if chart.confirmed_stopped:
         _wait_failed(ctx, fleet, workflow, row, chart.finding.reason)
@@ -298,17 +300,22 @@ def _launches_work(ctx: Context, fleet: str) -> None:
             ctx.world.put(replace(slot, failures=0))
 
 
-def _wait_failed(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, why: str) -> None:
+def _wait_failed(
+    ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, why: str, *, hopeless: bool = False
+) -> None:
     step = next(planned for planned in workflow.plan if planned.name == row.name)
     ctx.world.put(replace(row, status=StepStatus.FAILED, done_at=ctx.now.wall, outcome=Refused(why)))
     if step.subject is Subject.CANDIDATE:
-        candidate_failed(ctx, fleet, workflow, why)
+        candidate_failed(ctx, fleet, workflow, why, hopeless=hopeless)
     else:
         patient_failed(ctx, fleet, workflow, why)
 
 
-def candidate_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str) -> None:
-    """A newcomer never served: keep it as an exemplar, let the one before it go, and try again if the slot may."""
+def candidate_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str, *, hopeless: bool = False) -> None:
+    """A newcomer never served: keep it as an exemplar, let the one before it go, and try again if the slot may.
+
+    `hopeless`: no launch will succeed until a person has changed something, so none is tried, in no slot.
+    """
     guards, name = ctx.settings.guards, fleet.policy.name
     candidate = ctx.world.get(Instance, workflow.candidate) if workflow.candidate else None
     incident = ctx.world.need(Incident, workflow.incident)
@@ -321,17 +328,14 @@ def candidate_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str) -
     failures = 1
     if workflow.slot is not None:
         slot = ctx.world.need(Slot, name, workflow.slot)
-        failures = slot.failures + 1
+        failures = max(slot.failures + 1, guards.launch_failures if hopeless else 0)
         slot = ctx.world.put(replace(slot, failures=failures))
-        if failures >= guards.lineage_limit or ctx.lineage(slot) >= guards.lineage_limit:
-            ctx.world.put(replace(slot, needs_human=f"{failures} launches in a row failed: {why}"))
+        if hopeless or failures >= guards.lineage_limit or ctx.lineage(slot) >= guards.lineage_limit:
+            said = f"another launch would fail as well: {why}" if hopeless else f"{failures} launches in a row failed"
+            ctx.world.put(replace(slot, needs_human=said if hopeless else f"{said}: {why}"))
             plans.end(ctx, fleet, workflow, WorkflowState.FAILED, why)
-            incidents.escalate(
-                ctx,
-                incident,
-                f"{failures} launches in a row failed in slot {slot.number}; "
-                f"`sickbay retry {name} {slot.number}` tries again",
-            )
+            text = f"{said} — slot {slot.number}: `sickbay retry {name} {slot.number}` tries again"
+            incidents.escalate(ctx, incident, text)
             return
     if workflow.kind is WorkflowKind.ADOPT:
         plans.end(ctx, fleet, workflow, WorkflowState.FAILED, why)
