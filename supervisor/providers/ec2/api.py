@@ -9,6 +9,7 @@ import threading
 from typing import Any, Protocol, TypeAlias
 
 from supervisor.errors import ProviderError
+from supervisor.providers.ec2.buckets import PATIENCE, Buckets
 
 Answer: TypeAlias = dict[str, Any]  # Any: what botocore parsed
 
@@ -106,6 +107,15 @@ ANSWERS = {
 MOST_CONNECTIONS = 16
 
 
+class NoTurn(Exception):
+    """Not sent: our own limits would have kept the call waiting for too long."""
+
+    def __init__(self) -> None:
+        """Say so, in the shape of AWS's own refusals."""
+        super().__init__(f"not sent: its turn would not have come within {PATIENCE:.0f}s; we keep below AWS's limits")
+        self.response = {"Error": {"Code": "RequestThrottled"}}
+
+
 class BotoApi:
     """The `Api` over boto3. Clients are made when first needed, one at a time: making them is slow and not thread-safe.
 
@@ -113,11 +123,16 @@ class BotoApi:
     many seconds an answer may take.
     """
 
-    def __init__(self, region: str, profile: str = "", *, patience: float = 20.0) -> None:
-        """Speak for a region. Nothing is asked or read yet."""
+    def __init__(
+        self, region: str, profile: str = "", *, patience: float = 20.0, buckets: Buckets | None = None
+    ) -> None:
+        """Speak for a region. Nothing is asked or read yet. Without `buckets`, they are AWS's halved."""
         self.region = region
         self.profile = profile
+        self.changes = 0
+        """How many mutations have ended, well or not: what was read before the last one may be wrong by now."""
         self._patience = patience
+        self._buckets = buckets or Buckets()
         self._lock = threading.Lock()
         self._session: Any = None  # Any: boto3 has no types
         self._clients: dict[tuple[str, bool], Any] = {}  # Any: as above
@@ -157,6 +172,9 @@ class BotoApi:
             answer = self._call(service, action, params, mutates=True)
         except Exception as error:
             raise sorted_out(error, self.profile) from error
+        finally:
+            with self._lock:
+                self.changes += 1
         if not is_whole(action, answer):
             raise AwsDoubt(NOT_FROM_AWS)
         return answer
@@ -172,7 +190,16 @@ class BotoApi:
         from botocore import xform_name  # noqa: PLC0415  # boto3 is an extra
 
         call = getattr(self._client(service, mutates=mutates), xform_name(action))
-        answer: Answer = call(**params)
+        if not self._buckets.wait(service, action, params):
+            raise NoTurn
+        try:
+            answer: Answer = call(**params)
+        except Exception as error:
+            if _code(error) in THROTTLING:
+                self._buckets.slow(service, action, params)
+            raise
+        if answer.get("ResponseMetadata", {}).get("RetryAttempts"):
+            self._buckets.slow(service, action, params)  # throttled or broken: botocore does not say which
         return answer
 
     def _client(self, service: str, *, mutates: bool) -> Any:  # Any: boto3 makes its clients at run time
@@ -218,6 +245,8 @@ def sorted_out(error: Exception, profile: str = "") -> AwsNo | AwsLater | AwsDou
 
     if isinstance(error, boto.ClientError):
         return _refusal(error.response)
+    if isinstance(error, NoTurn):
+        return AwsLater(str(error))
     if isinstance(error, boto.ProfileNotFound):
         return AwsNo(
             "ProfileNotFound", f'profile = "{profile}" is not in the AWS configuration files; name one that is'
