@@ -35,12 +35,16 @@ class AwsDoubt(Exception):
 
 
 class ReadError(ProviderError):
-    """A read that failed. `code` is AWS's word for it, '' when none came."""
+    """A read that failed. `code` is AWS's word for it, '' when none came.
 
-    def __init__(self, sentence: str, code: str = "") -> None:
+    `is_no`: AWS understood, and refused; another try is of no use before a person has changed something.
+    """
+
+    def __init__(self, sentence: str, code: str = "", *, is_no: bool = False) -> None:
         """Keep the code."""
         super().__init__(sentence)
         self.code = code
+        self.is_no = is_no
 
 
 class Api(Protocol):
@@ -145,7 +149,7 @@ class BotoApi:
         except Exception as error:
             found = sorted_out(error, self.profile)
             code = found.code if isinstance(found, AwsNo) else _code(error)
-            raise ReadError(f"{what}: {found}", code) from error
+            raise ReadError(f"{what}: {found}", code, is_no=isinstance(found, AwsNo)) from error
         if not is_whole(action, answer):
             raise ReadError(f"{what}: {NOT_FROM_AWS}")
         return answer

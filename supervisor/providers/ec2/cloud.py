@@ -10,7 +10,7 @@ from typing import Protocol
 
 from supervisor.core.model import Leftover, LeftoverKind, Machine, Offer
 from supervisor.core.requests import Outcome, Request, Unclear
-from supervisor.errors import ProviderError
+from supervisor.errors import CloudSilent, ProviderError
 from supervisor.providers.ec2.api import Answer, ReadError
 from supervisor.providers.ec2.offer import offered
 from supervisor.providers.ec2.options import Ec2Options
@@ -57,8 +57,13 @@ class Ec2Cloud:
         return cls(fleet, options, version, region, Acts(fleet, options, region.api, state / "ec2" / fleet))
 
     async def offer(self) -> Offer:
-        """Return what the fleet is launched from now, resolved. Raises `ProviderError`."""
-        offer = await self._region.reading(offered, self.fleet, self.options, self.version, self._region.api)
+        """Return what the fleet is launched from now, resolved. Raises `ProviderError`; `CloudSilent` when AWS is."""
+        try:
+            offer = await self._region.reading(offered, self.fleet, self.options, self.version, self._region.api)
+        except ReadError as error:
+            if error.is_no:
+                raise
+            raise CloudSilent(str(error)) from error
         self._region.zones.update(offer.zones)
         return offer
 

@@ -60,11 +60,12 @@ class Region:
 
     _opened: ClassVar[dict[tuple[str, str], Region]] = {}
 
-    def __init__(self, name: str, profile: str, api: BotoApi | None = None) -> None:
-        """Begin without fleets. Nothing is asked yet."""
+    def __init__(self, name: str, profile: str, api: BotoApi | None = None, late: float = LATE) -> None:
+        """Begin without fleets. Nothing is asked yet. `late` in seconds, as `LATE`."""
         self.name = name
         self.profile = profile
         self.api = api or BotoApi(name, profile)
+        self._late_after = late
         self._fleets: dict[str, Ec2Options] = {}
         self._uses: Counter[str] = Counter()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"ec2-{name}-reads")
@@ -105,6 +106,11 @@ class Region:
         self._actors.shutdown(wait=False, cancel_futures=True)
         self.api.close()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether any fleet is counted in."""
+        return bool(self._uses)
+
     async def reading(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do something that reads, in a thread. A cancelled wait does not end it."""
         call = functools.partial(work, *args, **kwargs)
@@ -119,6 +125,8 @@ class Region:
 
     async def look(self) -> Look:
         """Return what AWS says now of all machines of all fleets. Raises `ReadError`: all or nothing."""
+        if not self.is_open:
+            raise ReadError(f"{self.name} is closed: nothing is asked any more")
         now = time.monotonic()
         flight = self._flight
         if flight is None or now - flight.began > STALE or flight.changes != self.api.changes:
@@ -173,11 +181,11 @@ class Region:
         if under_way is not None and not under_way.done():
             return None
         asked = asyncio.get_running_loop().run_in_executor(self._readers, ask)
-        done, _ = await asyncio.wait({asked}, timeout=LATE)
+        done, _ = await asyncio.wait({asked}, timeout=self._late_after)
         if not done:
             self._late[what] = asked  # type: ignore[assignment]  # a future of whatever it is
             asked.add_done_callback(_heard)
-            self._note(what, f"no answer within {LATE:.0f}s")
+            self._note(what, f"no answer within {self._late_after:g}s")
             return None
         try:
             answer = asked.result()

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from supervisor.providers.ec2 import Ec2Options
+from supervisor.providers.ec2.acts import Acts
 from supervisor.providers.ec2.api import BotoApi
+from supervisor.providers.ec2.cloud import Ec2Cloud
+from supervisor.providers.ec2.region import Region
 from tests.standins.aws import Aws, World, build
+from tests.standins.aws.world import FLEET
 
 
 @pytest.fixture
@@ -26,3 +32,31 @@ def api(world: World) -> Iterator[BotoApi]:
     api = BotoApi(world.aws.region, patience=0.5)
     yield api
     api.close()
+
+
+@pytest.fixture
+def options(world: World) -> Ec2Options:
+    """Return what a configuration says of the world's fleet."""
+    return Ec2Options(
+        region=world.aws.region,
+        launch_template=world.template,
+        subnets=tuple(world.subnets.values()),
+        target_groups=(world.target_group,),
+        isolation_group=world.isolation,
+        untrack_group=world.untrack,
+    )
+
+
+@pytest.fixture
+def region(world: World, api: BotoApi, options: Ec2Options) -> Iterator[Region]:
+    """Return the region with little patience, and the fleet in it."""
+    region = Region(world.aws.region, "", api)
+    region.join(FLEET, options)
+    yield region
+    region.close(FLEET)
+
+
+@pytest.fixture
+def cloud(region: Region, options: Ec2Options, tmp_path: Path) -> Ec2Cloud:
+    """Return the fleet's cloud."""
+    return Ec2Cloud(FLEET, options, "1.0.0", region, Acts(FLEET, options, region.api, tmp_path))
