@@ -1,7 +1,7 @@
 # make demo   watch a machine fall sick, be set aside, be replaced and be re-checked
 # make demo-ec2  the same on AWS, without AWS: an emulator of it, and the real daemon
 # make test   every test, real processes included
-# make kills  SIGKILL at each of the daemon's calls to AWS, at every moment; about half an hour
+# make kills  SIGKILL at each of the daemon's calls to AWS, at every moment; about ten minutes
 # make check  format, lint, types, import contracts
 # The first of them sets up .venv from the lock; later ones take no time for it.
 

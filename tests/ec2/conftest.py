@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ec2.rig import Rig, rig
+from tests.ec2.rig import SEVERAL_AT_ONCE, Rig, rig
 from tests.standins.aws.thread import LoopThread
 from tests.standins.slack import Slack
 
@@ -21,10 +21,10 @@ def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
     made: list[Rig] = []
     with ExitStack() as ending:
 
-        def make(desired: int = 2, rate: float = 20.0) -> Rig:
+        def make(desired: int = 2, guards: str = SEVERAL_AT_ONCE) -> Rig:
             folder = tmp_path / str(len(made))
             folder.mkdir()
-            made.append(ending.enter_context(rig(folder, desired, rate)))
+            made.append(ending.enter_context(rig(folder, desired, guards=guards)))
             return made[-1]
 
         yield make

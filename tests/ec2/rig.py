@@ -61,7 +61,7 @@ cold_start = "20s"
 {guards}
 
 [chat.terminal]
-{chat}
+{more}
 """
 
 SEVERAL_AT_ONCE = """
@@ -88,8 +88,8 @@ class Rig(Sickbay):
         self.aws = world.aws
         self.desired = desired
         self.guards = guards
-        self.chat_table = ""
-        self.template_version = ""
+        self.more = ""
+        """More tables of the configuration."""
         super().__init__(folder)
         self.environment = {**self.aws.environment}
         self.seen: list[Seen] = []
@@ -116,7 +116,7 @@ class Rig(Sickbay):
             machines=self.aws.machines.port,
             speed=SPEED,
             guards=self.guards,
-            chat=self.chat_table,
+            more=self.more,
         ).replace('mode = "auto"', f'mode = "{mode}"', 1)
         for old, new in changes.items():
             text = text.replace(old, new)
@@ -280,13 +280,13 @@ def strangers(world: World) -> set[str]:
 
 
 @contextmanager
-def rig(folder: Path, desired: int = 2, rate: float = RATE) -> Iterator[Rig]:
+def rig(folder: Path, desired: int = 2, rate: float = RATE, guards: str = SEVERAL_AT_ONCE) -> Iterator[Rig]:
     """Give a rig with an AWS of its own; both end with the block."""
     with Aws(rate=rate) as aws:
         world = build(aws)
         drain = [{"Key": "deregistration_delay.timeout_seconds", "Value": "60"}]
         aws.do("elbv2", "ModifyTargetGroupAttributes", TargetGroupArn=world.target_group, Attributes=drain)
-        made = Rig(folder, world, desired)
+        made = Rig(folder, world, desired, guards)
         try:
             yield made
         finally:

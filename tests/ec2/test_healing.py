@@ -23,7 +23,7 @@ api_url = "{url}"
 
 def use(there: Rig, slack: Slack) -> None:
     """Let the daemon tell this workspace."""
-    there.chat_table = CHAT.format(url=slack.api_url)
+    there.more = CHAT.format(url=slack.api_url)
     there.environment["SICKBAY_TEST_TOKEN"] = TOKEN
     there.write()
 
