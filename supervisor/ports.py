@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -60,12 +61,29 @@ class Cloud(Protocol):
         ...
 
 
+class Severity(StrEnum):
+    """What a finding means for the fleet."""
+
+    ERROR = "error"  # it can't be healed like this
+    WARNING = "warning"  # it can, with less than was meant
+    NOTE = "note"  # nothing is wrong: what one should know
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a look at the cloud found: one sentence with what was expected and what to do."""
+
+    severity: Severity
+    sentence: str
+
+
 class Provider(Protocol):
     """A kind of cloud: how its options are checked and how a fleet's `Cloud` is opened.
 
     `Options` is the model of `[fleet.NAME.KIND]`; the methods get an instance of it. Optional besides:
     `claims(options)`, addresses that nobody else can have; `second_class(options)`, whether a load balancer speaks for
-    the machines; `group(options)`, the Auto Scaling group that launches them; `hourly_price(options)`.
+    the machines; `group(options)`, the Auto Scaling group that launches them; `hourly_price(options)`; `preflight(fleet, options, steps)`, the `Finding`s of
+    a look at the cloud for a fleet whose remediations plan these steps: it changes nothing, and raises `ProviderError`.
     """
 
     kind: ClassVar[str]

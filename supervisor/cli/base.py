@@ -1,6 +1,7 @@
 """What every command shares: options, exit codes, tables, and errors in one sentence.
 
-Exit codes: 0 good, 1 found trouble, 2 wrong use, 69 no daemon, 78 bad configuration, plugin, state or address.
+Exit codes: 0 good, 1 found trouble, 2 wrong use, 69 no daemon or no cloud answers, 78 bad configuration, plugin,
+state, address or cloud.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from supervisor.errors import (
 from supervisor.surfaces.client import Client
 
 GOOD, TROUBLE, WRONG_USE, NO_DAEMON, BAD_CONFIG = 0, 1, 2, 69, 78
+NO_CLOUD = NO_DAEMON  # EX_UNAVAILABLE: whoever should answer does not
 WIDE = 4000  # columns: as wide as what a machine says, which is kept to 2,048 characters
 DEFAULT_CONFIG = Path("/etc/sickbay/config.toml")
 
@@ -90,8 +92,10 @@ def sentences() -> Iterator[None]:
 
 def exit_code(error: SickbayError) -> int:
     """Return what tells systemd whether another start could help."""
-    if isinstance(error, CommitFailed | CloudSilent):
-        return TROUBLE  # nobody can say what is on disk: the next start reads it; and clouds come back
+    if isinstance(error, CloudSilent):
+        return NO_CLOUD  # clouds come back: another start can help
+    if isinstance(error, CommitFailed):
+        return TROUBLE  # nobody can say what is on disk: the next start reads it
     return (
         BAD_CONFIG
         if isinstance(error, ConfigError | PluginError | ProviderError | StateError | ListenError)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import incidents, plans, quarantine
+from supervisor.core import incidents, leftovers, plans, quarantine
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.model import (
@@ -27,6 +27,7 @@ from supervisor.core.requests import (
     Done,
     Isolate,
     Launch,
+    Mark,
     Refused,
     Register,
     Restart,
@@ -144,6 +145,8 @@ def _effect(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, done: Don
             instance = ctx.world.need(Instance, request.instance)
             ctx.move(instance, Lifecycle.RETIRED, slot=None)
             quarantine.end_quarantine(ctx, request.instance, "purged" if workflow.actor != "sickbay" else "expired")
+        case Mark():
+            quarantine.announced(ctx, request.instance, request.state)
         case None:
             pass
     if told and incident is not None and incident.state is not IncidentState.CLOSED:
@@ -204,14 +207,17 @@ def _refused(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, refused:
         candidate_failed(ctx, fleet, workflow, refused.reason, hopeless=refused.hopeless)
     elif step.optional:
         _skip_refused(ctx, workflow, row, refused)
-    elif workflow.kind in (WorkflowKind.PURGE, WorkflowKind.STOP):
+    elif workflow.kind is WorkflowKind.SWEEP:
+        plans.end(ctx, fleet, workflow, WorkflowState.FAILED, refused.reason)
+        leftovers.refused(ctx, fleet, workflow.patient, refused.reason)
+    elif workflow.kind in (WorkflowKind.PURGE, WorkflowKind.STOP, WorkflowKind.KEEP):
         plans.end(ctx, fleet, workflow, WorkflowState.FAILED, refused.reason)
         patient = ctx.world.need(Instance, workflow.patient)
         if patient.lifecycle is Lifecycle.RETIRING:
-            ctx.move(patient, Lifecycle.QUARANTINED)
+            ctx.move(patient, Lifecycle.QUARANTINED if patient.served else Lifecycle.BOOT_FAILED)
         kept = ctx.world.get(Quarantine, workflow.patient)
         if kept is not None and kept.ended_at is None:
-            later = ctx.at(3600.0)
+            later = ctx.at(quarantine.DEFERRED)
             ctx.world.put(replace(kept, expires_at=max(kept.expires_at, later), stop_at=max(kept.stop_at, later)))
         ctx.say(
             "quarantine.failed", f"{workflow.kind} of {workflow.patient} was refused: {refused.reason}", workflow.fleet

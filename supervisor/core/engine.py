@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from supervisor.core import answers, inventory, operator, plans, triage
+from supervisor.core import answers, inventory, leftovers, operator, plans, triage
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.health import Chart, Surroundings, judge, judge_startup, suspect_since
@@ -39,6 +39,7 @@ from supervisor.core.signals import (
     InventoryFailed,
     InventorySeen,
     KillSwitchSeen,
+    LeftoversSeen,
     MessageTold,
     Noticed,
     OperatorAsked,
@@ -155,6 +156,10 @@ class Engine:
                 fleet = ctx.fleets.get(signal.fleet)
                 if fleet is not None:
                     inventory.failed(ctx, fleet, signal.reason)
+            case LeftoversSeen():
+                fleet = ctx.fleets.get(signal.fleet)
+                if fleet is not None and signal.asked >= self._discard_before:
+                    leftovers.seen(ctx, fleet, signal)
             case StepFinished():
                 owner = ctx.world.get(Workflow, signal.workflow)
                 answers.answered(ctx, ctx.fleets.get(owner.fleet) if owner else None, signal)
@@ -290,6 +295,8 @@ class Engine:
             ctx.sight.restart_window(now.boot)
         if lost > judgement.gap_discard:
             self._discard_before = now.boot
+        if abs(jump) > WALL_JUMP:
+            ctx.clock_set = now.wall
         if lost > judgement.gap_amnesty:
             self._amnesty(f"{lost:.0f}s were lost (suspended or starved)")
         elif abs(jump) > WALL_JUMP:

@@ -43,6 +43,7 @@ class Fleet:
         self.state: FleetState | None = None
         self.reported: set[str] = set()  # unknown machines, each told once
         self.surplus: dict[str, BootTime] = {}  # machines that no slot needs -> first seen
+        self.leftovers: dict[str, BootTime] = {}  # what is plainly nobody's -> since when it was seen so
         self.look: BootTime | None = None
         self.dirty = True
         self.configure(policy, judgement)
@@ -132,6 +133,7 @@ class Fleet:
         """Forget all suspicion and count the rounds afresh."""
         self.amnesty_from = now
         self.inventories = 0
+        self.leftovers.clear()
         for chart in self.charts.values():
             chart.reset()
             self.set_serving(chart, serving=False)

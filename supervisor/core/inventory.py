@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from supervisor.core import incidents, plans, quarantine
+from supervisor.core import incidents, notices, plans, quarantine
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import breaker_allows
@@ -122,6 +122,7 @@ def _present(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine, a
         return False
     if machine == chart.machine and chart.stopped_since is None:
         return False
+    notices.hear(ctx, fleet, instance, chart.machine, machine)
     chart.machine = machine
     fleet.dirty = True
     if instance.lifecycle in SET_ASIDE:
@@ -192,7 +193,9 @@ def _vanish(ctx: Context, fleet: Fleet, absent: list[Instance]) -> None:
     guards = ctx.settings.guards
     # One that was still coming, and is shown as terminated, is no news about those that serve.
     died_young = {i.id for i in absent if i.lifecycle in COMING and _is_shown_dead(fleet, i)}
-    wanted = [i for i in absent if i.lifecycle not in SET_ASIDE and i.id not in died_young]
+    taken = {i.id: machine for i in absent if notices.is_reclaimed(machine := _last_shown(fleet, i)) and machine}
+    proved = died_young | taken.keys()
+    wanted = [i for i in absent if i.lifecycle not in SET_ASIDE and i.id not in proved]
     allowed = breaker_allows(guards.breaker_share, fleet.policy.desired)
     lately = set(fleet.sick_lately(guards.breaker_window, ctx.now.boot))
     if wanted and len(lately | {i.id for i in wanted}) > allowed:
@@ -204,11 +207,13 @@ def _vanish(ctx: Context, fleet: Fleet, absent: list[Instance]) -> None:
                 f"(breaker: at most {allowed}); they are not counted as gone until this is understood"
             )
             ctx.say("inventory.doubtful", text, fleet.policy.name)
-        absent = [i for i in absent if i.id in died_young]
+        absent = [i for i in absent if i.id in proved]
     else:
         fleet.reported.discard("breaker:vanished")
     for instance in absent:
-        if instance.lifecycle not in SET_ASIDE and instance.id not in ctx.world.by_instance:
+        if instance.lifecycle not in SET_ASIDE and instance.id in taken:
+            notices.reclaimed(ctx, fleet, instance, taken[instance.id])
+        elif instance.lifecycle not in SET_ASIDE and instance.id not in ctx.world.by_instance:
             incidents.open_vanished(ctx, fleet, instance)
             fleet.turned_sick[instance.id] = ctx.now.boot
         if instance.slot is not None:
@@ -216,15 +221,19 @@ def _vanish(ctx: Context, fleet: Fleet, absent: list[Instance]) -> None:
             if slot is not None and slot.occupant == instance.id:
                 ctx.world.put(replace(slot, occupant=None))
         quarantine.end_quarantine(ctx, instance.id, "vanished")
-        chart = fleet.charts.get(instance.id)
-        last = chart.machine if chart is not None else None
+        last = _last_shown(fleet, instance)
         ended, hopeless = (last.reason, last.hopeless) if last is not None else ("", False)
         ctx.move(instance, Lifecycle.RETIRED, ended=ended, hopeless=hopeless)
 
 
-def _is_shown_dead(fleet: Fleet, instance: Instance) -> bool:
+def _last_shown(fleet: Fleet, instance: Instance) -> Machine | None:
     chart = fleet.charts.get(instance.id)
-    return chart is not None and chart.machine is not None and chart.machine.state is MachineState.TERMINATED
+    return chart.machine if chart is not None else None
+
+
+def _is_shown_dead(fleet: Fleet, instance: Instance) -> bool:
+    last = _last_shown(fleet, instance)
+    return last is not None and last.state is MachineState.TERMINATED
 
 
 def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
@@ -233,7 +242,8 @@ def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
     if machine.state in (MachineState.TERMINATED, MachineState.STOPPED) and not machine.isolated:
         return
     if known is not None:
-        _report(ctx, fleet, machine, "is running although it was retired: it is left alone")
+        if ctx.since(known.since) >= ctx.settings.judgement.vanished_after:  # a cloud's list lags behind
+            _report(ctx, fleet, machine, "is running although it was retired: it is left alone")
         return
     if _is_ours_in_flight(ctx, fleet, machine):
         return

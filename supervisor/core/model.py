@@ -346,6 +346,7 @@ class Verb(StrEnum):
     STOP = "stop"
     MARK = "mark"  # expired: the machine's end is announced on it
     LAPSE = "lapse"  # wait: the notice has run out
+    UNMARK = "unmark"  # the announced end is called off
     TERMINATE = "terminate"
     SWEEP = "sweep"
 
@@ -378,6 +379,7 @@ class WorkflowKind(StrEnum):
     RELEASE = "release"  # out of quarantine
     STOP = "stop"  # quarantine outlived its running time
     PURGE = "purge"  # end of a quarantine
+    KEEP = "keep"  # an announced end is called off
     SWEEP = "sweep"  # of what a machine left behind
 
 
@@ -417,6 +419,7 @@ class Workflow:
     actor: str = "sickbay"
     ended_at: datetime | None = None
     outcome: str = ""
+    leftover: str = ""  # what kind of thing a sweep destroys; its id is the patient
 
     @property
     def step(self) -> PlannedStep | None:
@@ -471,6 +474,7 @@ class Quarantine:
     ended_by: str = ""  # released, purged, expired
     results: tuple[str, ...] = ()  # the last answers of its checks, one line each
     capture: str = ""  # where its log and states are kept
+    marked_at: datetime | None = None  # its end was announced on it; None: not, or called off
 
 
 @dataclass(frozen=True, slots=True)

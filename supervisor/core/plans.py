@@ -16,6 +16,7 @@ from supervisor.core.model import (
     Lifecycle,
     Placement,
     PlannedStep,
+    Quarantine,
     Removal,
     Subject,
     Verb,
@@ -37,7 +38,7 @@ from supervisor.core.requests import (
     Sweep,
     Terminate,
 )
-from supervisor.core.settings import RemediationPolicy
+from supervisor.core.settings import GROUPS_OWN, RemediationPolicy
 
 CAPACITY_MEMORY = 600.0
 
@@ -60,7 +61,9 @@ PLANS: dict[WorkflowKind, tuple[PlannedStep, ...]] = {
     WorkflowKind.RETURN: (planned(Verb.REGISTER), planned(Verb.CONFIRM)),
     WorkflowKind.RELEASE: (planned(Verb.RESTORE), planned(Verb.WARM), planned(Verb.REGISTER), planned(Verb.CONFIRM)),
     WorkflowKind.STOP: (planned(Verb.STOP),),
-    WorkflowKind.PURGE: (planned(Verb.TERMINATE),),
+    WorkflowKind.PURGE: (planned(Verb.MARK), planned(Verb.LAPSE), planned(Verb.TERMINATE)),
+    WorkflowKind.KEEP: (planned(Verb.UNMARK),),
+    WorkflowKind.SWEEP: (planned(Verb.SWEEP),),
 }
 """The engine's own plans; those of remediations come from their plugins."""
 
@@ -76,9 +79,16 @@ def begin(
     candidate: str = "",
     remediation: RemediationPolicy | None = None,
     actor: str = "sickbay",
+    leftover: str = "",
 ) -> Workflow:
     """Freeze a plan in the journal."""
     image = last_known_good(ctx, fleet)
+    plan = remediation.plan if remediation else PLANS[kind]
+    kept = ctx.world.get(Quarantine, patient)
+    if kind is WorkflowKind.RELEASE and kept is not None and kept.marked_at is not None:
+        plan = (*PLANS[WorkflowKind.KEEP], *plan)  # what is marked for its end never serves
+    if fleet.policy.group:
+        plan = tuple(step for step in plan if step.verb not in GROUPS_OWN)
     workflow = ctx.world.put(
         Workflow(
             id=ctx.world.next_id(),
@@ -91,9 +101,10 @@ def begin(
             candidate=candidate,
             image=image.id,
             version=image.version,
-            plan=remediation.plan if remediation else PLANS[kind],
+            plan=plan,
             opened_at=ctx.now.wall,
             actor=actor,
+            leftover=leftover,
         )
     )
     fleet.dirty = True
@@ -190,9 +201,11 @@ def request_for(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedSte
         image = ctx.world.get(Image, name, workflow.image)
         recipe = image.recipe if image is not None else ()
         return Launch(name, workflow.image, workflow.version, zone, token, tags, recipe + place.spec)
+    token = ctx.token(name, workflow.incident, workflow.id, step.name, workflow.attempt)
+    if step.verb is Verb.SWEEP:
+        return Sweep(name, workflow.patient, token, workflow.leftover)
     if subject is None:
         raise AssertionError(f"step {step.name} of workflow {workflow.id} has no subject")
-    token = ctx.token(name, workflow.incident, workflow.id, step.name, workflow.attempt)
     match step.verb:
         case Verb.WITHDRAW:
             return Deregister(name, subject.id, token)
@@ -209,11 +222,12 @@ def request_for(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedSte
         case Verb.STOP:
             return Stop(name, subject.id, token)
         case Verb.TERMINATE:
-            return Terminate(name, subject.id, token)
+            return Terminate(name, subject.id, token, waived="" if workflow.actor == "sickbay" else workflow.actor)
         case Verb.MARK:
-            return Mark(name, subject.id, token, "expired")
-        case Verb.SWEEP:
-            return Sweep(name, subject.id, token, "")
+            failed = subject.lifecycle is Lifecycle.BOOT_FAILED
+            return Mark(name, subject.id, token, "failed-candidate" if failed else "expired")
+        case Verb.UNMARK:
+            return Mark(name, subject.id, token, "")
         case Verb.WARM | Verb.CONFIRM | Verb.LAPSE:
             raise AssertionError(f"{step.verb} is a wait")
 

@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from supervisor.core.model import Lifecycle, Mode, Offer, Placement, PlannedStep, Role, Seconds
+from supervisor.core.model import (
+    Lifecycle,
+    Mode,
+    Offer,
+    Placement,
+    PlannedStep,
+    Role,
+    Seconds,
+    Subject,
+    Verb,
+)
 from supervisor.core.requests import Words
+
+GROUPS_OWN = frozenset({Verb.WITHDRAW, Verb.REGISTER})
+"""What an Auto Scaling group does for its members: one that we withdrew first, it might destroy as unhealthy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,11 @@ class RemediationPolicy:
     plan: tuple[PlannedStep, ...]
     removes: bool  # whether the patient leaves the fleet
     starts_from: frozenset[Lifecycle]
+
+    def within_group(self) -> RemediationPolicy:
+        """Return the plan for a machine of a group: without what the group does itself."""
+        kept = (step for step in self.plan if step.subject is Subject.PATIENT and step.verb not in GROUPS_OWN)
+        return replace(self, plan=tuple(kept))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +77,11 @@ class FleetPolicy:
     def places(self) -> tuple[Placement, ...]:
         """Where it may launch, best first."""
         return self.placements or tuple(Placement(zone) for zone in self.zones)
+
+    @property
+    def rungs(self) -> tuple[RemediationPolicy, ...]:
+        """The ladder as it is climbed: a group that launches and registers does so unasked, once one of its own leaves."""
+        return tuple(rung.within_group() for rung in self.ladder) if self.group else self.ladder
 
     def resolved(self, offer: Offer) -> FleetPolicy:
         """Take an offer of its cloud."""

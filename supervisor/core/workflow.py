@@ -23,6 +23,7 @@ from supervisor.core.model import (
     Instance,
     Lifecycle,
     PlannedStep,
+    Quarantine,
     Resolution,
     Slot,
     Step,
@@ -42,7 +43,7 @@ from supervisor.core.requests import (
 from supervisor.core.settings import RemediationPolicy
 from supervisor.core.signals import Perform
 
-WAITS = frozenset({Verb.WARM, Verb.CONFIRM})
+WAITS = frozenset({Verb.WARM, Verb.CONFIRM, Verb.LAPSE})
 ACT_OF: dict[Verb, Act] = {
     Verb.WITHDRAW: Act.WITHDRAW,
     Verb.CAPTURE: Act.KEEP,
@@ -53,8 +54,9 @@ ACT_OF: dict[Verb, Act] = {
     Verb.RESTART: Act.RESTART,
     Verb.STOP: Act.KEEP,
     Verb.MARK: Act.KEEP,
+    Verb.UNMARK: Act.KEEP,
     Verb.TERMINATE: Act.TERMINATE,
-    Verb.SWEEP: Act.TERMINATE,
+    Verb.SWEEP: Act.SWEEP,
 }
 BACKOFF_CAP = 60.0
 
@@ -65,7 +67,7 @@ def advance(ctx: Context, fleet: Fleet, number: int) -> None:
         workflow = ctx.world.need(Workflow, number)
         if workflow.state is not WorkflowState.RUNNING:
             return
-        if _abandon_if_recovered(ctx, fleet, workflow):
+        if _abandon_if_recovered(ctx, fleet, workflow) or quarantine.is_called_off(ctx, fleet, workflow):
             return
         step = workflow.step
         if step is None:
@@ -116,8 +118,10 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
             _send(ctx, row)
         return False
     subject = _subject(ctx, workflow, step)
-    if step.verb is not Verb.LAUNCH and (subject is None or subject.lifecycle in GONE):
+    if step.verb not in (Verb.LAUNCH, Verb.SWEEP) and (subject is None or subject.lifecycle in GONE):
         return _skip(ctx, workflow, step, "the machine is gone")
+    if step.verb is Verb.MARK and _is_marked(ctx, workflow):
+        return _skip(ctx, workflow, step, "it is marked already")
     if step.verb is Verb.LAUNCH and workflow.retry_at is not None and ctx.now.wall < workflow.retry_at:
         return False
     held = _held(ctx, fleet, workflow, step, subject)
@@ -125,8 +129,9 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
     if held:
         if step.optional and all(reading.guard == "lb_floor" for reading in held):
             return _skip(ctx, workflow, step, held[0].sentence())
-        if step.verb is Verb.ISOLATE and [r.guard for r in held] == ["quarantine_cap"]:
-            quarantine.make_room(ctx, fleet)
+        guards = {reading.guard for reading in held}
+        if step.verb is Verb.ISOLATE and guards <= quarantine.ROOM:
+            quarantine.make_room(ctx, fleet, guards)
         if incident is not None and incident.state is not IncidentState.CLOSED:
             incidents.hold(ctx, incident, step.name, held)
         return False
@@ -138,7 +143,7 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
         _count_lineage(ctx, workflow)
     elif isinstance(request, Terminate) and subject is not None:
         ctx.move(subject, Lifecycle.RETIRING)
-    target = subject.id if subject else workflow.fleet
+    target = subject.id if subject else workflow.patient or workflow.fleet
     ctx.audit(f"step.{step.name}", target, actor=workflow.actor, reason=_why(incident))
     _send(ctx, ctx.world.need(Step, workflow.id, step.name, workflow.attempt))
     return False
@@ -211,6 +216,8 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
     """Look whether a wait is over; return whether the plan moved on."""
     if row is None:
         row = ctx.world.put(Step(workflow.id, step.name, workflow.attempt, StepStatus.INTENT, ctx.now.wall))
+    if step.verb is Verb.LAPSE:
+        return _lapse(ctx, workflow, row)
     subject = _subject(ctx, workflow, step)
     chart = fleet.charts.get(subject.id) if subject else None
     judgement = ctx.settings.judgement
@@ -249,6 +256,21 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
             return False
         _wait_failed(ctx, fleet, workflow, row, f"not {_goal(step)} after {limit:.0f}s ({chart.finding.reason})")
     return False
+
+
+def _is_marked(ctx: Context, workflow: Workflow) -> bool:
+    kept = ctx.world.get(Quarantine, workflow.patient)
+    return kept is not None and kept.marked_at is not None
+
+
+def _lapse(ctx: Context, workflow: Workflow, row: Step) -> bool:
+    """Wait until the notice of a machine's end has run out."""
+    kept = ctx.world.get(Quarantine, workflow.patient)
+    ends = quarantine.ends_at(ctx, kept) if kept is not None and kept.ended_at is None else None
+    if ends is not None and ctx.now.wall < ends:
+        return False
+    ctx.world.put(replace(row, status=StepStatus.DONE, done_at=ctx.now.wall))
+    return True
 
 
 def _goal(step: PlannedStep) -> str:

@@ -77,7 +77,7 @@ class Service:
         self._kill_switch = kill_switch
         self._pollers: dict[str, Poller] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._polling: dict[str, asyncio.Task[None]] = {}
+        self._polling: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Run for ever."""
@@ -119,14 +119,16 @@ class Service:
     def _poll(self, settings: Settings) -> None:
         if self._tasks is None:
             return
-        for task in self._polling.values():
+        for task in self._polling:
             task.cancel()
         self._polling.clear()
         self._pollers.clear()
         for name, policy in sorted(settings.fleets.items()):
             poller = Poller(name, self._clouds[name], self._clock, policy.inventory_interval, self._inventoried)
             self._pollers[name] = poller
-            self._polling[name] = self._tasks.create_task(poller.run(), name=f"inventory of {name}")
+            self._polling.append(self._tasks.create_task(poller.run(), name=f"inventory of {name}"))
+            seldom = poller.watch_leftovers(self.inbox.put)
+            self._polling.append(self._tasks.create_task(seldom, name=f"leftovers of {name}"))
 
     def _inventoried(self, signal: InventorySeen | InventoryFailed) -> None:
         self.inbox.put(signal)

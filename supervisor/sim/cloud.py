@@ -30,6 +30,7 @@ from supervisor.sim.failpoints import Life
 from supervisor.sim.world import Behaviour, Call, SimMachine, World
 
 LATENCY: Seconds = 0.05
+DISPOSABLE = ("expired", "failed-candidate")
 
 Fault = Callable[[Request], Outcome | None]
 
@@ -63,8 +64,12 @@ class FakeCloud:
         raise ProviderError("a story brings its own offer")
 
     async def leftovers(self) -> Sequence[Leftover]:
-        """Return nothing."""
-        return ()
+        """Return what is left, or fail."""
+        await asyncio.sleep(LATENCY)
+        self._life.check()
+        if self._world.cloud_down or self._world.blind:
+            raise ProviderError("the cloud API answers 503")
+        return [one for _, one in sorted(self._world.leftovers.items()) if one.fleet == self._fleet]
 
     async def inventory(self) -> Sequence[Machine]:
         """Return the list, or fail."""
@@ -121,16 +126,16 @@ class FakeCloud:
     def _fingerprint(self) -> tuple[object, ...]:
         world = self._world
         machines = tuple(
-            (m.id, m.stopped, m.terminated, m.isolated, m.registered_at, len(m.restarts))
+            (m.id, m.stopped, m.terminated, m.isolated, m.registered_at, m.mark, len(m.restarts))
             for m in world.machines.values()
         )
-        return (machines, len(world.snapshots))
+        return (machines, len(world.snapshots), len(world.leftovers))
 
     def _effect(self, request: Request) -> Outcome:
         if isinstance(request, Launch):
             return self._launch(request)
         if isinstance(request, Sweep):
-            return Done(request.instance)
+            return self._sweep(request)
         machine = self._world.machines.get(request.instance)
         if machine is None or machine.terminated:
             if isinstance(request, Terminate | Deregister):
@@ -158,8 +163,12 @@ class FakeCloud:
             case Stop():
                 machine.stopped = True
             case Mark():
-                pass
+                machine.mark = request.state
             case Terminate():
+                if machine.mark not in DISPOSABLE:
+                    return Refused(f"{machine.id} carries no mark that permits its end")
+                if machine.held:
+                    return Refused(f"{machine.id} is held: {machine.held}")
                 if machine.registered_at is not None:
                     return Refused(f"{machine.id} is still registered")
                 machine.terminated = True
@@ -187,6 +196,10 @@ class FakeCloud:
             boots_in=self._world.boots_in,
         )
         return Done(name)
+
+    def _sweep(self, request: Sweep) -> Outcome:
+        found = self._world.leftovers.pop(request.instance, None)
+        return Done(request.instance, "" if found else "gone already")
 
     def _capture(self, request: Capture) -> Outcome:
         """Look by token before acting: a snapshot has no idempotency of its own."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from supervisor.core.model import BootTime, Machine, MachineState, Seconds, Status, TargetHealth
+from supervisor.core.model import BootTime, Leftover, Machine, MachineState, Seconds, Status, TargetHealth
 from supervisor.core.requests import Outcome, Request
 from supervisor.core.signals import Result
 from supervisor.sim.time import VirtualClock
@@ -46,6 +46,12 @@ class SimMachine:
     restarts: set[str] = field(default_factory=set)
     passes: int = 0  # good answers since its last start
     says: str = "HTTP 500, expected 200"  # what its errors read like
+    mark: str = ""  # what is written on it: what permits its end
+    impaired: str = ""
+    notices: tuple[str, ...] = ()
+    held: str = ""
+    group: str = ""  # the Auto Scaling group that owns it
+    reason: str = ""  # why it ended
 
     def is_running(self, now: BootTime) -> bool:
         """Return whether it has booted and not stopped."""
@@ -80,6 +86,8 @@ class World:
     machines: dict[str, SimMachine] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     snapshots: list[tuple[str, str]] = field(default_factory=list)  # (instance, token)
+    leftovers: dict[str, Leftover] = field(default_factory=dict)  # volumes, interfaces, snapshots
+    ever_left: list[Leftover] = field(default_factory=list)  # those that were swept as well
     bad_images: set[str] = field(default_factory=set)  # never answer
     blind: bool = False  # nothing can be seen from where the supervisor stands
     cloud_down: bool = False
@@ -104,6 +112,16 @@ class World:
         machine = self.machines[id]
         machine.behaviour = behaviour
         machine.was_ill = machine.was_ill or behaviour is not Behaviour.WELL
+
+    def leave(self, one: Leftover) -> None:
+        """Let a machine leave something behind."""
+        self.leftovers[one.id] = one
+        self.ever_left.append(one)
+
+    def reclaim(self, id: str) -> None:
+        """Let the cloud take a machine back."""
+        machine = self.machines[id]
+        machine.terminated, machine.registered_at, machine.reason = True, None, "Server.SpotInstanceTermination"
 
     def vanish(self, id: str) -> None:
         """Let a machine disappear from the cloud."""
@@ -140,9 +158,13 @@ class World:
             registered=m.registered_at is not None,
             target=target,
             isolated=m.isolated,
-            reason="exited" if m.stopped else "",
+            reason=m.reason or ("exited" if m.stopped else ""),
             stopped_by_user=m.stopped_by_user,
             tags=m.tags,
+            impaired=m.impaired,
+            notices=m.notices,
+            held=m.held,
+            group=m.group,
         )
 
     def ask(self, id: str, check: str, timeout: Seconds) -> Result:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from supervisor.core.model import Lifecycle, Quarantine, Role
+from supervisor.core.model import Instance, Lifecycle, Quarantine, Role
 from supervisor.core.settings import Retention, Settings
-from supervisor.core.signals import Purge, ReleaseFromQuarantine
+from supervisor.core.signals import Hold, Purge, ReleaseFromQuarantine
 from supervisor.runtime.service import Service
 from supervisor.sim.failpoints import Life
 from supervisor.sim.invariants import Evidence, Violation, check, quiescent
@@ -73,9 +73,20 @@ CASES = {
     "released from quarantine": Case(errors, ("replace",), "release"),
     "purged from quarantine": Case(errors, ("replace",), "purge"),
     "stopped in quarantine": Case(errors, ("replace",), "stop", changes={"retention": Retention(600.0, 1e6)}),
+    "destroyed when its time and its notice are over": Case(
+        errors, ("replace",), "end", changes={"retention": Retention(1e6, 900.0, notice=300.0)}
+    ),
+    "held within the notice of its end": Case(
+        errors, ("replace",), "keep", changes={"retention": Retention(1e6, 900.0, notice=300.0)}
+    ),
     "withdrawn and returned": Case(errors, ("replace",), "return", fleet_changes={"checks": (READY,)}),
     "adopted after the journal was lost": Case(lost_journal, ("replace",), "adopt"),
 }
+
+
+def kept_now(service: Service) -> list[Quarantine]:
+    """Return who is in quarantine."""
+    return [q for q in service.engine.ctx.world.all(Quarantine) if q.ended_at is None]
 
 
 class Player:
@@ -130,13 +141,26 @@ class Player:
         await calm(service, world)
 
     async def _operate(self, service: Service, world: World) -> None:
-        kept = [q for q in service.engine.ctx.world.all(Quarantine) if q.ended_at is None]
-        if not kept or service.engine.ctx.world.workflow_of(kept[0].instance):
+        kept = kept_now(service)
+        waits = self.case.then in ("end", "keep")
+        if not kept or (service.engine.ctx.world.workflow_of(kept[0].instance) and not waits):
             return
         name = kept[0].instance
         if self.case.then == "stop":
             await until(lambda: world.machines[name].stopped, 3600)
             await until(lambda: service.engine.ctx.world.workflow_of(name) is None, 3600)
+            return
+        if self.case.then == "end":
+            await until(lambda: world.machines[name].terminated, 3600)
+            await until(lambda: not kept_now(service), 60)
+            return
+        if self.case.then == "keep":
+            await until(lambda: world.machines[name].mark == "expired" or self.operated, 3600)
+            self.operated = True
+            if service.engine.ctx.world.need(Instance, name).held_until is None:
+                await ask(service, Hold(name, seconds=1e6))
+            await until(lambda: world.machines[name].mark == "", 600)
+            await until(lambda: service.engine.ctx.world.workflow_of(name) is None, 60)
             return
         self.asked = frozenset({name})
         world.behave(name, Behaviour.WELL)

@@ -85,7 +85,7 @@ async def test_a_silent_cloud_may_be_asked_again_a_wrong_configuration_may_not(c
     with pytest.raises(ProviderError) as refused:
         await resolved(config, {"web": wrong}, {})  # type: ignore[dict-item]  # offers only
 
-    assert (1, 78) == (exit_code(silent.value), exit_code(refused.value))
+    assert (69, 78) == (exit_code(silent.value), exit_code(refused.value))
 
 
 @pytest.mark.parametrize("terms", [None, "ec2 2.0.0 {}"], ids=["never asked", "asked with another file"])

@@ -6,6 +6,7 @@ region, for whoever calls. `Bucket` is arithmetic; `Buckets` is the lock around 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ PACES: Mapping[str, tuple[float, float]] = {
 """Calls at once, and calls a second: half of AWS's."""
 
 PATIENCE = 4.0  # seconds that a call waits for its turn
+CROWD = 1.0  # seconds in which refusals count as one: those calls were on their way before we slowed down
 LEAST_PACE = 1 / 16
 RECOVERY = 300.0  # seconds from standing still to full speed
 READS = ("Describe", "Get", "List")
@@ -43,6 +45,8 @@ class Bucket:
     at: float
     pace: float = 1.0
     """The share of the rate that AWS lets us have: halved when it refuses, back in `RECOVERY` seconds."""
+    refused: float = -math.inf
+    """When it was halved last."""
 
     def filled(self, now: float) -> Bucket:
         """Let time pass."""
@@ -62,7 +66,10 @@ class Bucket:
     def slowed(self, now: float) -> Bucket:
         """Go at half the pace: AWS has refused, so its bucket is empty, whatever we thought."""
         full = self.filled(now)
-        return replace(full, tokens=min(full.tokens, 0.0), pace=max(LEAST_PACE, full.pace / 2))
+        empty = replace(full, tokens=min(full.tokens, 0.0))
+        if now - full.refused < CROWD:
+            return empty
+        return replace(empty, pace=max(LEAST_PACE, full.pace / 2), refused=now)
 
 
 class Buckets:

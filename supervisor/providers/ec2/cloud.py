@@ -53,7 +53,7 @@ class Ec2Cloud:
             raise ProviderError(f"fleet {fleet} is on AWS, and boto3 is not installed: pip install 'sickbay[ec2]'")
         from supervisor.providers.ec2.acts import Acts  # noqa: PLC0415  # only a fleet that is opened acts
 
-        region = Region.open(fleet, options)
+        region = Region.open(options.region, options.profile)
         return cls(fleet, options, version, region, Acts(fleet, options, region.api, state / "ec2" / fleet))
 
     async def offer(self) -> Offer:
@@ -69,7 +69,7 @@ class Ec2Cloud:
 
     async def inventory(self) -> Sequence[Machine]:
         """Return every machine of the fleet, those that ended in the last hour included. Raises `ProviderError`."""
-        return machines(await self._region.look(), self.fleet, self.options)
+        return machines(await self._region.look(self.fleet, self.options), self.fleet, self.options)
 
     async def leftovers(self) -> Sequence[Leftover]:
         """Return volumes and interfaces that nobody uses, and snapshots of machines that are gone. Raises `ProviderError`.
@@ -96,7 +96,7 @@ class Ec2Cloud:
         """Let go of the region; machines live on."""
         if not self._is_closed:
             self._is_closed = True
-            self._region.close(self.fleet)
+            self._region.close()
 
     # ------------------------------------------------------------------------------------------ in threads
 

@@ -1,6 +1,6 @@
-"""What the fleets of one region share: the API with its limits, the threads, and one look at everything for all of them.
+"""What the fleets of one region share: the API with its limits, the threads, and one look at all machines for all of them.
 
-A look may be shared by all who ask within a second of its beginning, and never after something was changed.
+An answer is shared by all who ask the same within a second of its beginning, and never after something was changed.
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import ClassVar, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import structlog
 
@@ -36,120 +35,127 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What AWS said of every machine of every fleet here. None: it did not say."""
+    """What AWS said of every machine here, and of how one fleet's machines serve. None: it did not say."""
 
     instances: tuple[Answer, ...]
     statuses: Mapping[str, Answer] | None = None
     targets: Mapping[str, Sequence[Answer] | None] = field(default_factory=dict)
     """By target group's ARN."""
     members: Mapping[str, Answer] | None = None
-    """Of Auto Scaling groups, by instance; asked only where a fleet has a group."""
+    """Of Auto Scaling groups, by instance; asked only where the fleet has a group."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Flight:
-    """A look on its way, or done."""
+    """A question on its way, or answered."""
 
-    task: asyncio.Task[Look]
+    task: asyncio.Task[Any]  # Any: each question has its own kind of answer
     began: float
     changes: int
 
 
 class Region:
-    """One region, seen with one profile's credentials. `open` and `close` count the fleets."""
+    """One region, seen with one profile's credentials, for all fleets that have opened it."""
 
     _opened: ClassVar[dict[tuple[str, str], Region]] = {}
 
     def __init__(self, name: str, profile: str, api: BotoApi | None = None, late: float = LATE) -> None:
-        """Begin without fleets. Nothing is asked yet. `late` in seconds, as `LATE`."""
+        """Begin with one user. Nothing is asked yet. `late` in seconds, as `LATE`."""
         self.name = name
         self.profile = profile
         self.api = api or BotoApi(name, profile)
-        self._late_after = late
-        self._fleets: dict[str, Ec2Options] = {}
-        self._uses: Counter[str] = Counter()
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"ec2-{name}-reads")
-        self._actors = ThreadPoolExecutor(ACTORS, thread_name_prefix=f"ec2-{name}-acts")
-        self._flight: _Flight | None = None
-        self._late: dict[str, asyncio.Future[object]] = {}
         self.zones: set[str] = set()
         """Where machines of these fleets are, or may be launched."""
+        self._users = 1
+        self._late_after = late
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"ec2-{name}-reads")
+        self._actors = ThreadPoolExecutor(ACTORS, thread_name_prefix=f"ec2-{name}-acts")
+        self._flights: dict[str, _Flight] = {}
+        self._late: dict[str, asyncio.Future[Any]] = {}  # Any: as in a flight
         self._silent: set[str] = set()
 
     @classmethod
-    def open(cls, fleet: str, options: Ec2Options) -> Region:
-        """Join the fleets of a region; the first one opens it."""
-        key = (options.region, options.profile)
-        if key not in cls._opened:
-            cls._opened[key] = cls(*key)
-        region = cls._opened[key]
-        region.join(fleet, options)
-        return region
+    def open(cls, name: str, profile: str) -> Region:
+        """Return a region for one more fleet. Each user closes it once."""
+        found = cls._opened.get((name, profile))
+        if found is None:
+            found = cls._opened[name, profile] = cls(name, profile)
+        else:
+            found._users += 1
+        return found
 
-    def join(self, fleet: str, options: Ec2Options) -> None:
-        """Count a fleet in. A reload opens it anew before the old one is closed: the new options count."""
-        self._fleets[fleet] = options
-        self._uses[fleet] += 1
-
-    def close(self, fleet: str) -> None:
-        """Count a fleet out; the last one closes the region. Threads end when their calls do."""
-        self._uses -= Counter({fleet: 1})
-        if fleet not in self._uses:
-            self._fleets.pop(fleet, None)
-        if self._uses:
+    def close(self) -> None:
+        """Count a user out; the last one closes the region. What has not begun never will; threads end when calls do."""
+        self._users -= 1
+        if self._users:
             return
         if self._opened.get((self.name, self.profile)) is self:
             del self._opened[self.name, self.profile]
-        if self._flight is not None:
-            self._flight.task.cancel()
+        for flight in self._flights.values():
+            flight.task.cancel()
+        self._flights.clear()
         self._readers.shutdown(wait=False, cancel_futures=True)
         self._actors.shutdown(wait=False, cancel_futures=True)
         self.api.close()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether any fleet is counted in."""
-        return bool(self._uses)
-
     async def reading(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do something that reads, in a thread. A cancelled wait does not end it."""
+        """Do something that reads, in a thread. A cancelled wait does not end it. Raises `ReadError` when closed."""
+        if self._users <= 0:
+            raise ReadError(f"{self.name} is closed: nothing is asked any more")
         call = functools.partial(work, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._readers, call)
 
     async def acting(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do something that changes, in a thread that no read keeps. A cancelled wait does not end it."""
+        """Do something that changes, in a thread that no read keeps. A cancelled wait does not end it.
+
+        Raises `RuntimeError` when closed: then nothing was begun.
+        """
         call = functools.partial(work, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._actors, call)
 
     # ------------------------------------------------------------------------------------------ one look for all
 
-    async def look(self) -> Look:
-        """Return what AWS says now of all machines of all fleets. Raises `ReadError`: all or nothing."""
-        if not self.is_open:
-            raise ReadError(f"{self.name} is closed: nothing is asked any more")
-        now = time.monotonic()
-        flight = self._flight
-        if flight is None or now - flight.began > STALE or flight.changes != self.api.changes:
-            task = asyncio.create_task(self._looked(), name=f"look at {self.name}")
-            flight = self._flight = _Flight(task, now, self.api.changes)
-        # One fleet that waits no longer must not end the look of the others.
-        return await asyncio.shield(flight.task)
-
-    async def _looked(self) -> Look:
-        instances = await self._instances()
-        groups = sorted({arn for options in self._fleets.values() for arn in options.target_groups})
-        grouped = {name for name, options in self._fleets.items() if options.auto_scaling_group}
-        ids = [str(i["InstanceId"]) for i in instances if tag_of(i, FLEET) in grouped]
+    async def look(self, fleet: str, options: Ec2Options) -> Look:
+        """Return what AWS says now, as far as one fleet needs it. Raises `ReadError`: all or nothing."""
+        instances = await self._shared("DescribeInstances", self._instances)
         async with asyncio.TaskGroup() as asking:
-            statuses = asking.create_task(self._perhaps("DescribeInstanceStatus", self._statuses))
-            members = asking.create_task(
-                self._perhaps("DescribeAutoScalingInstances", functools.partial(self._members, ids))
-            )
+            statuses = asking.create_task(self._told("DescribeInstanceStatus", self._statuses))
             targets = {
-                arn: asking.create_task(self._perhaps(arn, functools.partial(self._targets, arn))) for arn in groups
+                arn: asking.create_task(self._told(arn, functools.partial(self._targets, arn)))
+                for arn in options.target_groups
             }
+            members = None
+            if options.auto_scaling_group:
+                ids = [str(i["InstanceId"]) for i in instances if tag_of(i, FLEET) == fleet]
+                ask = functools.partial(self._members, ids)
+                members = asking.create_task(self._told(f"members of fleet {fleet}", ask))
         told = {arn: task.result() for arn, task in targets.items()}
-        return Look(instances, statuses.result(), told, members.result())
+        return Look(instances, statuses.result(), told, members.result() if members else None)
+
+    async def _told(self, what: str, ask: Callable[[], R]) -> R | None:
+        return await self._shared(what, lambda: self._perhaps(what, ask))
+
+    async def _shared(self, what: str, ask: Callable[[], Coroutine[None, None, R]]) -> R:
+        """Ask something, or take the answer to the same question: asked a moment ago, and nothing changed since.
+
+        A question that is under way for longer is waited for, and then asked again: a slow AWS gets no queue.
+        """
+        asked, changes = time.monotonic(), self.api.changes
+        while True:
+            flight = self._flights.get(what)
+            if flight is not None and flight.began >= asked - STALE and flight.changes >= changes:
+                break
+            if flight is not None and not flight.task.done():
+                await asyncio.wait({flight.task})
+                continue
+            # Both are taken before anything is sent: what changes meanwhile may or may not be in the answer.
+            began, known = time.monotonic(), self.api.changes
+            task = asyncio.create_task(ask(), name=f"{what} in {self.name}")
+            task.add_done_callback(_heard)
+            self._flights[what] = _Flight(task, began, known)
+        # One fleet that waits no longer must not end the question of the others.
+        answer: R = await asyncio.shield(flight.task)
+        return answer
 
     async def _instances(self) -> tuple[Answer, ...]:
         try:
@@ -183,7 +189,7 @@ class Region:
         asked = asyncio.get_running_loop().run_in_executor(self._readers, ask)
         done, _ = await asyncio.wait({asked}, timeout=self._late_after)
         if not done:
-            self._late[what] = asked  # type: ignore[assignment]  # a future of whatever it is
+            self._late[what] = asked
             asked.add_done_callback(_heard)
             self._note(what, f"no answer within {self._late_after:g}s")
             return None
@@ -242,4 +248,4 @@ def tag_of(shown: Answer, name: str) -> str | None:
 
 def _heard(asked: asyncio.Future[R]) -> None:
     if not asked.cancelled():
-        asked.exception()  # nobody waits for it any more, and asyncio would complain
+        asked.exception()  # perhaps nobody waits for it any more, and asyncio would complain

@@ -65,8 +65,11 @@ def secure(scope: Scope, machine: Instance) -> list[str]:
     Raises `OSError`, and as reads and changes do.
     """
     present = flags(scope, machine.id)
-    notes = _record(scope, machine, merged(load(scope, machine), machine, present, scope.options))
-    return notes + protect(scope, machine, present)
+    undo = merged(load(scope, machine), machine, present, scope.options)
+    notes = _record(scope, machine, undo) + protect(scope, machine, present)
+    if unknown := [card.id for card in machine.cards if card.id not in undo.cards]:
+        notes.append(f"cut off by somebody else before: which groups {' and '.join(unknown)} had is not known")
+    return notes
 
 
 def _record(scope: Scope, machine: Instance, undo: Undo) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from supervisor.providers.ec2 import Ec2Options
 from supervisor.providers.ec2.acts import Acts
 from supervisor.providers.ec2.api import BotoApi
+from supervisor.providers.ec2.buckets import PACES, Buckets
 from supervisor.providers.ec2.cloud import Ec2Cloud
 from supervisor.providers.ec2.region import Region
 from tests.standins.aws import Aws, World, build
@@ -28,8 +29,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 @pytest.fixture
 def api(world: World) -> Iterator[BotoApi]:
-    """Return an API with little patience."""
-    api = BotoApi(world.aws.region, patience=0.5)
+    """Return an API with little patience, and without limits of its own."""
+    api = BotoApi(world.aws.region, patience=0.5, buckets=Buckets(dict.fromkeys(PACES, (1e6, 1e6))))
     yield api
     api.close()
 
@@ -48,12 +49,11 @@ def options(world: World) -> Ec2Options:
 
 
 @pytest.fixture
-def region(world: World, api: BotoApi, options: Ec2Options) -> Iterator[Region]:
-    """Return the region with little patience, and the fleet in it."""
+def region(world: World, api: BotoApi) -> Iterator[Region]:
+    """Return the region with little patience."""
     region = Region(world.aws.region, "", api)
-    region.join(FLEET, options)
     yield region
-    region.close(FLEET)
+    region.close()
 
 
 @pytest.fixture

@@ -9,7 +9,17 @@ import pytest
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
-from supervisor.providers.ec2.api import AwsDoubt, AwsLater, AwsNo, BotoApi, ReadError, is_whole, sorted_out
+from supervisor.providers.ec2.api import (
+    THROTTLING,
+    AwsDoubt,
+    AwsLater,
+    AwsNo,
+    BotoApi,
+    ReadError,
+    is_whole,
+    sorted_out,
+)
+from supervisor.providers.ec2.buckets import Buckets
 from tests.standins.aws import World
 
 pytestmark = pytest.mark.acceptance
@@ -151,31 +161,43 @@ def test_every_fault_of_a_mutation_is_sorted_and_never_tried_twice(world: World,
     assert mutate(world, api, action, machine)
 
 
-@pytest.mark.parametrize("kind", FAULTS)
 @pytest.mark.parametrize(
-    ("service", "action", "params"),
+    ("service", "action"),
     [
-        ("ec2", "DescribeInstances", {}),
-        ("elbv2", "DescribeTargetHealth", {}),
-        ("autoscaling", "DescribeAutoScalingGroups", {}),
+        ("ec2", "DescribeInstances"),
+        ("elbv2", "DescribeTargetHealth"),
+        ("autoscaling", "DescribeAutoScalingGroups"),
     ],
 )
-def test_every_fault_of_a_read_is_a_read_error(
-    world: World, kind: str, service: str, action: str, params: dict[str, object]
-) -> None:
+def test_every_fault_of_a_read_is_a_read_error(world: World, api: BotoApi, service: str, action: str) -> None:
     """An answer is whole, or there is none. What AWS calls it is kept."""
-    if action == "DescribeTargetHealth":
-        params = {"TargetGroupArn": world.target_group}
-    api = BotoApi(world.aws.region, patience=0.2)
-    world.aws.faults.add(action, kind, times=3)
-    with pytest.raises(ReadError) as caught:
-        api.read(service, action, **params)
-    world.aws.faults.clear()
+    params = {"TargetGroupArn": world.target_group} if service == "elbv2" else {}
     codes = {"500": "InternalError", "throttling": "Throttling", "limit": "RequestLimitExceeded"}
+    for kind, meaning in FAULTS.items():
+        world.aws.faults.add(action, kind, times=3)
+        with pytest.raises(ReadError, match=f"{service} {action} in {world.aws.region}") as caught:
+            api.read(service, action, **params)
+        world.aws.faults.clear()
+        code = codes.get(kind, kind.removeprefix("error:") if ":" in kind else "")
+        is_no = meaning is AwsNo
+        assert (kind, code, is_no) == (kind, caught.value.code, caught.value.is_no)
+        assert api.read(service, action, **params)
 
-    assert codes.get(kind, kind.removeprefix("error:") if ":" in kind else "") == caught.value.code
-    assert f"{service} {action} in {world.aws.region}" in str(caught.value)
-    assert api.read(service, action, **params)
+
+def test_who_is_refused_as_one_too_many_slows_down(world: World) -> None:
+    """Then nothing is sent before its turn; what would wait for too long is told so, in AWS's own words."""
+    api = BotoApi(world.aws.region, buckets=Buckets({"mutations": (2, 0.01), "reads": (2, 0.01)}, patience=0.0))
+    world.aws.faults.add("StopInstances", "limit")
+    with pytest.raises(AwsLater, match="RequestLimitExceeded"):
+        api.change("ec2", "StopInstances", InstanceIds=["i-1"])
+    with pytest.raises(AwsLater, match="not sent: its turn would not have come"):
+        api.change("ec2", "StopInstances", InstanceIds=["i-1"])
+    for _ in range(2):
+        api.read("ec2", "DescribeVolumes", MaxResults=5)
+    with pytest.raises(ReadError, match="not sent") as caught:
+        api.read("ec2", "DescribeVolumes", MaxResults=5)
+    assert caught.value.code in THROTTLING
+    assert ["StopInstances", "DescribeVolumes", "DescribeVolumes"] == world.aws.server.calls
     api.close()
 
 

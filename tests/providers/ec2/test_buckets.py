@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.providers.ec2.buckets import PACES, RECOVERY, Bucket, Buckets, bucket_of
+from supervisor.providers.ec2.buckets import CROWD, PACES, RECOVERY, Bucket, Buckets, bucket_of
 from tests.standins.aws.limits import BUCKETS
 
 times = st.lists(st.floats(0, 50), min_size=1, max_size=60).map(sorted)
@@ -35,13 +35,26 @@ def test_never_more_than_capacity_and_rate_allow(
 
 
 def test_a_refusal_halves_the_pace_and_time_brings_it_back() -> None:
-    """Not at once, and never below a sixteenth."""
+    """Not at once."""
     bucket = Bucket(10, 2.0, 10, 0.0).slowed(0.0)
     assert (0.5, 0.0) == (bucket.pace, bucket.tokens)
-    for _ in range(9):
-        bucket = bucket.slowed(0.0)
-    assert 1 / 16 == bucket.pace
-    assert (0.5 + 1 / 16, 1.0) == (bucket.filled(RECOVERY / 2).pace, bucket.filled(2 * RECOVERY).pace)
+    assert (0.75, 1.0) == (bucket.filled(RECOVERY / 4).pace, bucket.filled(2 * RECOVERY).pace)
+
+
+def test_many_refusals_never_stop_us_altogether() -> None:
+    """A sixteenth is left."""
+    bucket = Bucket(10, 2.0, 10, 0.0)
+    for number in range(20):
+        bucket = bucket.slowed(number * CROWD)
+    assert 1 / 16 <= bucket.pace < 1 / 8
+
+
+def test_a_crowd_of_refusals_counts_once() -> None:
+    """Its calls were on their way before we slowed down."""
+    bucket = Bucket(10, 2.0, 10, 0.0)
+    for number in range(8):
+        bucket = bucket.slowed(number * CROWD / 10)
+    assert 0.5 == pytest.approx(bucket.pace, abs=0.01)
 
 
 def test_who_can_not_wait_takes_nothing() -> None:

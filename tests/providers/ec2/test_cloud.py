@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -173,3 +174,10 @@ async def test_opening_asks_nothing_and_closing_lets_go(world: World, options: E
     with pytest.raises(ProviderError, match="closed"):
         await cloud.inventory()
     assert [] == world.aws.log.daemons
+
+
+def test_a_missing_boto3_is_one_sentence(options: Ec2Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an extra: who has no machines on AWS need not have it."""
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(ProviderError, match=r"boto3 is not installed: pip install 'sickbay\[ec2\]'"):
+        Ec2Provider.open(FLEET, options, "", tmp_path, "uid")

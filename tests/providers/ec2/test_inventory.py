@@ -112,7 +112,6 @@ async def test_the_members_of_an_auto_scaling_group(
         api = BotoApi(aws.region)
         region = Region(aws.region, "", api)
         grouped = options.model_copy(update={"auto_scaling_group": FLEET, "target_groups": (world.target_group,)})
-        region.join(FLEET, grouped)
         cloud = Ec2Cloud(FLEET, grouped, "", region, Acts(FLEET, grouped, api, tmp_path))
         first, second = sorted(group.members)
         assert [(FLEET, True), (FLEET, True)] == [(m.group, m.registered) for m in await cloud.inventory()]
@@ -128,14 +127,16 @@ async def test_the_members_of_an_auto_scaling_group(
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-async def test_a_list_that_fails_is_unknown_and_never_empty(world: World, cloud: Ec2Cloud, kind: str) -> None:
+async def test_a_list_that_fails_is_unknown_and_never_empty(
+    world: World, cloud: Ec2Cloud, region: Region, kind: str
+) -> None:
     """Whatever comes instead of it; the next look is well again."""
     (name,) = world.launch()
     world.aws.faults.add("DescribeInstances", kind, times=3)
     with pytest.raises(ProviderError, match="ec2 DescribeInstances in eu-central-1"):
         await cloud.inventory()
     world.aws.faults.clear()
-    await asyncio.sleep(STALE + 0.1)
+    region.api.changes += 1
     assert name == (await only(cloud)).id
 
 
@@ -158,14 +159,13 @@ async def test_a_load_balancer_that_takes_its_time_is_not_waited_for(world: Worl
     world.launch()
     api = BotoApi(world.aws.region, patience=1.5)
     region = Region(world.aws.region, "", api, late=0.2)
-    region.join(FLEET, options)
     world.aws.faults.add("DescribeTargetHealth", "hang", times=9)
     for _ in range(3):
-        look = await region.look()
+        look = await region.look(FLEET, options)
         assert (1, {world.target_group: None}) == (len(look.instances), look.targets)
         api.changes += 1
     assert 1 == asked(world).count("DescribeTargetHealth")
-    region.close(FLEET)
+    region.close()
 
 
 async def test_a_zone_that_is_out_is_named(world: World, cloud: Ec2Cloud, region: Region) -> None:
@@ -177,7 +177,7 @@ async def test_a_zone_that_is_out_is_named(world: World, cloud: Ec2Cloud, region
         region.api.changes += 1
         with pytest.raises(ProviderError, match=f"AWS can't describe zone {zone}: its machines are unknown"):
             await cloud.inventory()
-    await asyncio.sleep(STALE + 0.1)
+    region.api.changes += 1
     assert 2 == len(await cloud.inventory())
 
 
@@ -204,7 +204,6 @@ def clouds(region: Region, options: Ec2Options, tmp_path: Path, count: int) -> S
     """Return fleets of one region."""
     found = []
     for number in range(count):
-        region.join(f"f{number}", options)
         acts = Acts(f"f{number}", options, region.api, tmp_path)
         found.append(Ec2Cloud(f"f{number}", options, "", region, acts))
     return found
@@ -223,8 +222,6 @@ async def test_many_fleets_cost_one_description(
     assert sorted(ONE_LOOK) == asked(world)
     assert {7: [other]} == {n: [m.id for m in machines] for n, machines in enumerate(found) if machines}
     assert one not in {m.id for machines in found for m in machines}
-    for cloud in fleets:
-        await cloud.close()
 
 
 async def test_an_answer_grows_old(world: World, cloud: Ec2Cloud) -> None:
@@ -235,6 +232,19 @@ async def test_an_answer_grows_old(world: World, cloud: Ec2Cloud) -> None:
     await asyncio.sleep(STALE + 0.1)
     await cloud.inventory()
     assert sorted(ONE_LOOK) == asked(world)
+
+
+async def test_a_slow_answer_gets_no_queue(world: World, cloud: Ec2Cloud) -> None:
+    """Who asks meanwhile waits for its end, and shares the next one: one call at a time for one question."""
+    world.launch()
+    world.aws.faults.add("DescribeInstances", "hang")  # until our patience ends, and botocore asks again
+    asked(world)
+    first = asyncio.create_task(cloud.inventory())
+    await asyncio.sleep(0.1)
+    cloud._region.api.changes += 1
+    later = [asyncio.create_task(cloud.inventory()) for _ in range(5)]
+    assert [1] * 6 == [len(machines) for machines in await asyncio.gather(first, *later)]
+    assert 3 == asked(world).count("DescribeInstances")
 
 
 async def test_nobody_sees_a_look_from_before_a_change(world: World, cloud: Ec2Cloud) -> None:
@@ -266,14 +276,14 @@ async def test_acts_never_wait_for_reads(region: Region) -> None:
     await asyncio.gather(*reads)
 
 
-def test_the_last_fleet_closes_the_region(options: Ec2Options) -> None:
+def test_the_last_fleet_closes_the_region() -> None:
     """A reload opens a fleet anew before it closes the old one."""
-    first, again = Region.open("web", options), Region.open("web", options)
-    other = Region.open("db", options)
-    elsewhere = Region.open("far", options.model_copy(update={"region": "eu-west-1"}))
-    assert (True, True, False) == (first is again, first is other, first is elsewhere)
-    for fleet in ("web", "db", "web"):
-        assert first is Region._opened[options.region, ""]
-        first.close(fleet)
-    elsewhere.close("far")
+    first, again, other = (Region.open("eu-central-1", "") for _ in range(3))
+    elsewhere, otherwise = Region.open("eu-west-1", ""), Region.open("eu-central-1", "ops")
+    assert (1, 3) == (len({first, again, other}), len({first, elsewhere, otherwise}))
+    for _ in range(3):
+        assert first is Region._opened["eu-central-1", ""]
+        first.close()
+    elsewhere.close()
+    otherwise.close()
     assert {} == Region._opened
