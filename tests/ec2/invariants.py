@@ -113,9 +113,8 @@ def only_the_ill_are_touched(e: Evidence) -> Iterator[Violation]:
 
 
 def kept_for_its_time(e: Evidence) -> Iterator[Violation]:
-    """I4: nothing is destroyed before its snapshot is complete and its time is over, unless room was needed or wanted."""
+    """I4: nothing is destroyed before its snapshot is complete and its time is over, unless somebody asked."""
     kept = {q.instance: q for q in e.of(Quarantine)}
-    let_go = e.asked | {w.patient for w in e.of(Workflow) if w.kind == "purge"}
     for call in e.effects:
         if call.action != "TerminateInstances":
             continue
@@ -123,7 +122,7 @@ def kept_for_its_time(e: Evidence) -> Iterator[Violation]:
             record = kept.get(name)
             if record is None:
                 yield Violation("I4", f"{name} was destroyed without having been kept")
-            elif name not in let_go and call.entry.at < record.expires_at.timestamp():
+            elif name not in e.asked and call.entry.at < record.expires_at.timestamp():
                 yield Violation("I4", f"{name} was destroyed before {record.expires_at}")
             if name in call.unsnapped and not _waived(call, name):
                 yield Violation("I4", f"{name} was destroyed before its snapshot was complete")
