@@ -187,7 +187,8 @@ def _isolated(ctx: Context, fleet: Fleet, workflow: Workflow, request: Isolate) 
     record = ctx.world.need(Quarantine, instance.id)
     if captures and isinstance(captures[-1].outcome, Done):
         ctx.world.put(replace(record, capture=captures[-1].outcome.detail))
-    ctx.move(instance, Lifecycle.QUARANTINED, slot=None)
+    # In a group its incident goes on until a new member serves there: until then it is known by its slot.
+    ctx.move(instance, Lifecycle.QUARANTINED, slot=instance.slot if fleet.policy.group else None)
     return f"{instance.id} is isolated and kept"
 
 

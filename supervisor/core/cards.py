@@ -206,7 +206,7 @@ def _ask(ctx: Context, incident: Incident, tone: Tone) -> str:
     instance = ctx.world.get(Instance, incident.instance) if incident.instance else None
     stuck = sorted(ctx.world.stuck_slots[incident.fleet]) if not incident.instance else []
     slot = instance.slot if instance is not None else stuck[0] if stuck else None
-    if fleet is None or slot is None:
+    if fleet is None or slot is None or fleet.policy.group:
         return f"sickbay incidents {incident.id}"
     return f"sickbay retry {incident.fleet} {slot}"
 

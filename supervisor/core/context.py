@@ -271,7 +271,7 @@ class Context:
             holders=self.holders,
             held=self.hold_on(instance),
             grace=self._grace(instance),
-            unheard=_unheard(chart),
+            unheard=_unheard(chart, starting=instance is not None and instance.lifecycle in COMING),
             fresh_rounds=fleet.clean_rounds(now),
             fresh_rounds_needed=judgement.amnesty_rounds,
             blind=self.sight.blind,
@@ -359,12 +359,13 @@ class Context:
         return sorted(found, key=lambda q: (q.isolated_at, q.instance))
 
 
-def _unheard(chart: Chart | None) -> str:
+def _unheard(chart: Chart | None, *, starting: bool) -> str:
     """Return why nobody can say how an instance is: its checks are silent themselves, or broken."""
     if chart is None or not chart.observed:
         return ""
     finding = chart.finding
-    serves = chart.machine is not None and chart.machine.registered is True
+    # One that starts is never more than unknown, even where its group has registered it already.
+    serves = not starting and chart.machine is not None and chart.machine.registered is True
     return finding.reason if finding.unheard or (serves and finding.health is Health.UNKNOWN) else ""
 
 

@@ -19,6 +19,7 @@ from supervisor.core.fleet import Fleet
 from supervisor.core.health import Chart, Surroundings, judge, judge_startup, suspect_since
 from supervisor.core.model import (
     COMING,
+    SERVING,
     BootTime,
     Health,
     Image,
@@ -36,6 +37,7 @@ from supervisor.core.model import (
 )
 from supervisor.core.settings import FleetPolicy, Settings
 from supervisor.core.signals import (
+    InstanceMoved,
     InventoryFailed,
     InventorySeen,
     KillSwitchSeen,
@@ -105,6 +107,7 @@ class Engine:
             if triage.is_due(ctx, fleet):
                 triage.decide(ctx, fleet)
                 self._rate = _results_per_second(ctx)
+                self._refresh_moved(fleet)
         turn.changes, turn.deletes = ctx.world.changes()
         for record in turn.changes:
             if isinstance(record, Step):
@@ -217,6 +220,14 @@ class Engine:
             self.ctx.world.put(replace(message, tries=message.tries + 1, dead=signal.refused))
 
     # -- judging one instance
+
+    def _refresh_moved(self, fleet: Fleet) -> None:
+        """Judge those afresh that a decision has put in service: nothing need ever be reported of them again."""
+        for event in list(self.ctx.turn.events):
+            if isinstance(event, InstanceMoved) and event.new in SERVING and event.fleet == fleet.policy.name:
+                self._refresh(fleet, event.instance)
+        if fleet.dirty:
+            fleet.look = self.ctx.now.boot + triage.AGAIN
 
     def _refresh(self, fleet: Fleet, name: str) -> None:
         """Judge one instance afresh, and plan when to look again."""

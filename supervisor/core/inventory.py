@@ -25,6 +25,7 @@ from supervisor.core.model import (
     Slot,
     Step,
     StepStatus,
+    TargetHealth,
     Verb,
     Workflow,
     WorkflowKind,
@@ -213,6 +214,8 @@ def _vanish(ctx: Context, fleet: Fleet, absent: list[Instance]) -> None:
     for instance in absent:
         if instance.lifecycle not in SET_ASIDE and instance.id in taken:
             notices.reclaimed(ctx, fleet, instance, taken[instance.id])
+        elif fleet.policy.group and instance.lifecycle in COMING and instance.slot is None:
+            pass  # it never served, and the group has let it go
         elif instance.lifecycle not in SET_ASIDE and instance.id not in ctx.world.by_instance:
             incidents.open_vanished(ctx, fleet, instance)
             fleet.turned_sick[instance.id] = ctx.now.boot
@@ -252,10 +255,14 @@ def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
         quarantine.keep(ctx, fleet, machine.id, 0, "adopted: it was already isolated")
         _report(ctx, fleet, machine, "was found isolated and is kept in quarantine")
         return
+    if machine.group != fleet.policy.group:
+        owner = f'to Auto Scaling group "{machine.group}"' if machine.group else "to no Auto Scaling group"
+        _report(ctx, fleet, machine, f"carries the fleet's tag, but belongs {owner}: it is left alone")
+        return
     name = fleet.policy.name
     taken = {slot for owner, slot in ctx.world.by_slot if owner == name}
     slot = min((s for s in ctx.world.free_slots[name] if s not in taken), default=None)
-    if machine.registered:
+    if machine.registered and (not fleet.policy.group or machine.target is TargetHealth.HEALTHY):
         instance = _adopt(ctx, machine, Lifecycle.PROBATION, slot)
         ctx.track(fleet, instance)
         if slot is not None:
@@ -265,8 +272,9 @@ def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
     elif slot is not None:
         instance = _adopt(ctx, machine, Lifecycle.LAUNCHING, None)
         ctx.track(fleet, instance)
-        missing = incidents.open_missing(ctx, fleet, len(ctx.world.free_slots[name]))
-        plans.begin(ctx, fleet, WorkflowKind.ADOPT, missing.id, slot=slot, candidate=machine.id)
+        lost = incidents.awaiting(ctx, fleet).get(slot) if fleet.policy.group else None
+        about = lost or incidents.open_missing(ctx, fleet, len(ctx.world.free_slots[name]))
+        plans.begin(ctx, fleet, WorkflowKind.ADOPT, about.id, slot=slot, candidate=machine.id)
         _report(ctx, fleet, machine, f"was found running and is brought into slot {slot}")
     else:
         _surplus(ctx, fleet, machine)

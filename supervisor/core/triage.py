@@ -10,7 +10,7 @@ from bisect import bisect
 from dataclasses import replace
 from typing import assert_never
 
-from supervisor.core import incidents, inventory, plans, quarantine, workflow
+from supervisor.core import groups, incidents, inventory, plans, quarantine, workflow
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import breaker_allows
@@ -201,6 +201,8 @@ def _close_recovered(ctx: Context, fleet: Fleet) -> None:
             text = f"{incident.instance} recovered by itself; nothing was removed"
             incidents.close(ctx, incident, Resolution.RECOVERED, text)
         elif instance is not None and instance.lifecycle is Lifecycle.QUARANTINED:
+            if fleet.policy.group and instance.slot in ctx.world.slots_of[fleet.policy.name]:
+                continue  # until a new member serves in its place
             incidents.close(ctx, incident, Resolution.SET_ASIDE, f"{incident.instance} is set aside")
 
 
@@ -211,14 +213,10 @@ def _fill(ctx: Context, fleet: Fleet) -> None:
         return
     free = sorted(s for s in ctx.world.free_slots[name] if s < fleet.policy.desired)
     empty = [s for s in free if (name, s) not in ctx.world.by_slot]
-    lost = {
-        instance.slot: incident
-        for number in sorted(ctx.world.open_of[name])
-        if (incident := ctx.world.need(Incident, number)).instance
-        and (instance := ctx.world.get(Instance, incident.instance)) is not None
-        and instance.lifecycle is Lifecycle.RETIRED
-        and instance.slot is not None
-    }
+    lost = incidents.awaiting(ctx, fleet)
+    if fleet.policy.group:
+        groups.adopt_late(ctx, fleet, empty)
+        empty = [s for s in empty if (name, s) not in ctx.world.by_slot]
     for slot in empty:
         if slot not in lost and not is_amnesty_over(ctx, fleet):
             continue  # an inventory may still bring the machine that belongs here
@@ -232,6 +230,7 @@ def _fill(ctx: Context, fleet: Fleet) -> None:
             case Hold() as held:
                 what = f"launch into slot {slot}" if slot in lost else f"launch {len(empty)}"
                 _hold_fill(ctx, incident, what, held)
+                groups.give_up(ctx, fleet, slot, incident.id, held.guards)
             case _:
                 pass
     missing = ctx.world.incident_of(name, "")
@@ -246,8 +245,10 @@ def _fill(ctx: Context, fleet: Fleet) -> None:
             slot not in free
             and lost_incident.instance not in ctx.world.by_instance
             and (name, slot) not in ctx.world.by_slot
+            and (not fleet.policy.group or groups.has_delivered(ctx, fleet, slot, lost_incident))
         ):
-            incidents.close(ctx, lost_incident, Resolution.REPLACED, f"slot {slot} is filled again")
+            current = ctx.world.need(Incident, lost_incident.id)
+            incidents.close(ctx, current, Resolution.REPLACED, f"slot {slot} is filled again")
 
 
 def _hold_fill(ctx: Context, incident: Incident, what: str, held: Hold) -> None:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import incidents, plans, quarantine
+from supervisor.core import groups, incidents, plans, quarantine
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, Reading, holding
 from supervisor.core.model import (
     GONE,
+    SERVING,
     Health,
     Incident,
     IncidentState,
@@ -291,6 +292,8 @@ def _now_serves(ctx: Context, fleet: Fleet, workflow: Workflow, instance: Instan
     slot = workflow.slot
     if workflow.kind is WorkflowKind.RELEASE:
         slot = min(ctx.world.free_slots[name] - {s for f, s in ctx.world.by_slot if f == name}, default=None)
+    if instance.lifecycle not in SERVING:  # nobody registered it here: its group did
+        instance = ctx.move(instance, Lifecycle.PROBATION)
     instance = ctx.world.put(replace(instance, served=True, slot=slot))
     if slot is not None:
         place = ctx.world.need(Slot, name, slot)
@@ -338,6 +341,9 @@ def candidate_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str, *
 
     `hopeless`: no launch will succeed until a person has changed something, so none is tried, in no slot.
     """
+    if fleet.policy.group and workflow.kind is WorkflowKind.ADOPT:
+        groups.leave_to_it(ctx, fleet, workflow, why)
+        return
     guards, name = ctx.settings.guards, fleet.policy.name
     candidate = ctx.world.get(Instance, workflow.candidate) if workflow.candidate else None
     incident = ctx.world.need(Incident, workflow.incident)
@@ -411,6 +417,8 @@ def finish(ctx: Context, fleet: Fleet, workflow: Workflow) -> None:
     if workflow.kind is WorkflowKind.REMEDIATE:
         if workflow.candidate:
             incidents.close(ctx, incident, Resolution.REPLACED, f"{workflow.candidate} replaced {workflow.patient}")
+        elif isolated and groups.owes(ctx, fleet, workflow.slot):
+            pass  # the incident goes on until a new member serves
         elif isolated:
             incidents.close(ctx, incident, Resolution.SET_ASIDE, f"{workflow.patient} is set aside")
         else:

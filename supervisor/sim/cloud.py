@@ -149,10 +149,12 @@ class FakeCloud:
                     machine.registered_at = self._world.clock.boot
             case Deregister():
                 machine.registered_at = None
+                machine.terminated = bool(machine.group)  # its group finds it unhealthy, and ends it
             case Capture():
                 return self._capture(request)
             case Isolate():
-                machine.isolated, machine.registered_at = True, None
+                machine.isolated, machine.registered_at, machine.group = True, None, ""
+                self._world.tick()
             case Restore():
                 machine.isolated = machine.stopped = False
             case Restart():

@@ -156,7 +156,7 @@ def test_a_mode_that_does_not_act_only_says_it(mode: Mode) -> None:
     async def story(service: Service, world: World) -> None:
         await asyncio.sleep(60)
         left(world, "vol-1", "i-0")
-        await asyncio.sleep(4 * 3600)
+        await asyncio.sleep(3.2 * 3600)
 
     there.live(story)
     assert [] == swept(there.world)

@@ -28,6 +28,7 @@ from supervisor.core.requests import (
     Unclear,
 )
 from supervisor.errors import ProviderError
+from supervisor.files import locked
 from supervisor.providers.ec2.api import THROTTLING, Api, AwsDoubt, AwsLater, AwsNo, ReadError
 from supervisor.providers.ec2.balancing import deregister, register
 from supervisor.providers.ec2.ending import sweep, terminate
@@ -37,7 +38,6 @@ from supervisor.providers.ec2.options import Ec2Options
 from supervisor.providers.ec2.power import restart, stop
 from supervisor.providers.ec2.quarantine import isolate, mark, restore
 from supervisor.providers.ec2.scope import Halt, Scope, short
-from supervisor.providers.local.files import locked
 
 LOCK_PATIENCE = 30.0  # seconds that an act waits for another on the same machine
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from supervisor.core.requests import Capture, Done, Outcome
 from supervisor.errors import ProviderError
+from supervisor.files import sync_folder, write_durably
 from supervisor.providers.ec2.api import THROTTLING, AwsLater, AwsNo, ReadError
 from supervisor.providers.ec2.instance import Instance, ours
 from supervisor.providers.ec2.protection import flags
 from supervisor.providers.ec2.scope import CAPTURE, FLEET, INSTANCE, Scope, as_tags, short
 from supervisor.providers.ec2.undo import secure
-from supervisor.providers.local.files import sync_folder, write_durably
 
 BUSY = ("ConcurrentSnapshotLimitExceeded", "SnapshotCreationPerVolumeRateExceeded")
 

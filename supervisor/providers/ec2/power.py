@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 from supervisor.core.requests import Done, Outcome, Restart, Stop
+from supervisor.files import read_json, sync_folder, write_durably
 from supervisor.providers.ec2.api import AwsLater, AwsNo
 from supervisor.providers.ec2.balancing import check_out
 from supervisor.providers.ec2.instance import Instance, alive
 from supervisor.providers.ec2.protection import STOP, put
 from supervisor.providers.ec2.scope import Scope, refuse, short
-from supervisor.providers.local.files import read_json, sync_folder, write_durably
 
 
 def restart(scope: Scope, request: Restart) -> Outcome:

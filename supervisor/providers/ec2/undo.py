@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from supervisor.files import read_json, write_durably
 from supervisor.providers.ec2.api import AwsNo
 from supervisor.providers.ec2.instance import Instance, is_cut
 from supervisor.providers.ec2.options import Ec2Options
 from supervisor.providers.ec2.protection import PROTECTED, SHUTDOWN, STOP, TERMINATION, Flags, flags, protect
 from supervisor.providers.ec2.scope import UNDO, Scope
-from supervisor.providers.local.files import read_json, write_durably
 
 MOST = 256  # characters of a tag's value
 WORDS = {TERMINATION: "termination", STOP: "stop", SHUTDOWN: "shutdown"}

@@ -33,9 +33,9 @@ from supervisor.core.requests import (
     Unclear,
 )
 from supervisor.errors import ProviderError
+from supervisor.files import is_locked, locked
 from supervisor.providers.local import launching, process
 from supervisor.providers.local.capture import capture
-from supervisor.providers.local.files import is_locked, locked
 from supervisor.providers.local.front_door_client import FrontDoor
 from supervisor.providers.local.layout import Layout
 from supervisor.providers.local.machine import Record, instance_id, load, save, state_of, utc_now

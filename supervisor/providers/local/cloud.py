@@ -17,9 +17,9 @@ from typing import ParamSpec, TypeVar
 from supervisor.core.model import Leftover, Machine, MachineState, Offer, Placement, TargetHealth
 from supervisor.core.requests import Outcome, Request, Unclear
 from supervisor.errors import ProviderError
+from supervisor.files import locked, tail, trim_log
 from supervisor.providers.local import process
 from supervisor.providers.local.acts import LOCK_PATIENCE, PATIENCE, Acts
-from supervisor.providers.local.files import locked, tail, trim_log
 from supervisor.providers.local.front_door_client import FrontDoor
 from supervisor.providers.local.image import ImageStore, image_id
 from supervisor.providers.local.layout import Layout

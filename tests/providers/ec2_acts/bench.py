@@ -14,6 +14,7 @@ import pytest
 from supervisor.core.requests import Deregister, Done, Isolate, Launch, Mark, Outcome, Register, Request
 from supervisor.providers.ec2.acts import Acts
 from supervisor.providers.ec2.api import BotoApi
+from supervisor.providers.ec2.buckets import PACES, Buckets
 from supervisor.providers.ec2.options import Ec2Options
 from tests.standins.aws import Aws, Entry, World, build
 
@@ -164,7 +165,9 @@ def opened(
             monkeypatch.setenv(key, value)
         monkeypatch.delenv("AWS_PROFILE", raising=False)
         world = build(aws, group_size=group_size)
-        api = BotoApi(aws.region, patience=PATIENCE)
+        # Hundreds of throttled calls in a row would slow this client down as they should.
+        unlimited = Buckets(dict.fromkeys(PACES, (1e6, 1e6)))
+        api = BotoApi(aws.region, patience=PATIENCE, buckets=unlimited)
         chosen = {
             "region": aws.region,
             "launch_template": world.template,
