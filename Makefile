@@ -1,5 +1,7 @@
 # make demo   watch a machine fall sick, be set aside, be replaced and be re-checked
+# make demo-ec2  the same on AWS, without AWS: an emulator of it, and the real daemon
 # make test   every test, real processes included
+# make kills  SIGKILL at each of the daemon's calls to AWS, at every moment; about ten minutes
 # make check  format, lint, types, import contracts
 # The first of them sets up .venv from the lock; later ones take no time for it.
 
@@ -12,10 +14,10 @@ STAMP := .venv/.ready
 DEBIAN := python3-venv
 DEBIAN_TEST := chromium libatomic1 monitoring-plugins-basic prometheus
 
-.PHONY: help demo test test-unit test-packages check format reference lock bench wheel setup clean
+.PHONY: help demo demo-ec2 test kills test-unit test-packages check format reference lock bench wheel setup clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 4
+	@sed -n 's/^# //p' Makefile | head -n 6
 
 setup: $(STAMP)
 
@@ -30,11 +32,17 @@ $(STAMP): requirements.lock pyproject.toml tools/debian-packages
 demo: $(STAMP)
 	@$(BIN)/sickbay demo --once --stay
 
+demo-ec2: $(STAMP)
+	@$(BIN)/python -m tests.standins.aws.demo
+
 test-packages: $(STAMP)
 	@bash tools/debian-packages "$(PYTHON)" $(DEBIAN_TEST)
 
 test: test-packages
 	$(BIN)/python -m pytest -q
+
+kills: $(STAMP)
+	$(BIN)/python -m tests.ec2.kills
 
 test-unit: test-packages
 	$(BIN)/python -m pytest -q -m "not acceptance"

@@ -1,0 +1,26 @@
+"""`make demo-ec2`, as somebody runs it who wants to see what would happen on AWS."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+
+
+def test_the_demo_on_aws_ends_healed_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Exit code 0, the story on the terminal, and no folder afterwards."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.standins.aws.demo", "--once"],
+        capture_output=True, text=True, timeout=150, check=False, env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert ">>> breaking i-" in done.stdout
+    assert "was replaced by" in done.stdout
+    assert "termination protection on, snapshots of its volume: 1" in done.stdout
+    assert [] == list(tmp_path.iterdir())
