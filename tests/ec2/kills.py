@@ -173,14 +173,14 @@ def everything(calls: int) -> list[Plan]:
     """Return plans for each call and moment, the changes rotating; and a second kill right after each one."""
     changes = cycle(CHANGES)
     single = [Plan(((n, moment),), next(changes)) for n in range(calls) for moment in MOMENTS]
-    double = [Plan(((n, MOMENTS[n % 3]), (n + 1, MOMENTS[(n + 1) % 3])), next(changes)) for n in range(calls)]
+    double = [Plan(((n, MOMENTS[n % 3]), (n + 1, MOMENTS[(n + 1) % 3])), next(changes)) for n in range(calls - 1)]
     return single + double
 
 
 def main() -> int:
     """Run everything; the exit code says whether all was well."""
     reading = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    reading.add_argument("--jobs", type=int, default=3)
+    reading.add_argument("--jobs", type=int, default=5)
     reading.add_argument("--runs", type=int, default=0, help="only a sample, of so many runs")
     reading.add_argument("--only", default="", help="only plans whose text has this in it")
     chosen = reading.parse_args()
