@@ -79,7 +79,7 @@ class Demo:
         tags = ", ".join(f"{k}={v}" for k, v in sorted(truth.tags.items()) if k.startswith("sickbay:"))
         more: list[tuple[str, str]] = [
             ("At AWS", f"{victim} is {truth.state}, {'isolated' if truth.is_isolated else 'not isolated'}"),
-            ("Kept", f"termination protection {_on(truth.protected)}, snapshots of its volume: {truth.snapshots}"),
+            ("Evidence", f"termination protection {_on(truth.protected)}, snapshots of its volume: {truth.snapshots}"),
             ("Tags", tags),
             ("Calls", f"{len(self._there.seen)} that change anything, {len(self._there.aws.server.calls)} in all"),
         ]
