@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 BIN := .venv/bin
 STAMP := .venv/.ready
+# Tests at a time: most of them wait for real processes, so more than there are cores
+WORKERS ?= 3
 # Debian packages that setting up needs, and those that only the tests need besides
 DEBIAN := python3-venv
 DEBIAN_TEST := chromium libatomic1 monitoring-plugins-basic prometheus
@@ -39,7 +41,7 @@ test-packages: $(STAMP)
 	@bash tools/debian-packages "$(PYTHON)" $(DEBIAN_TEST)
 
 test: test-packages
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 kills: $(STAMP)
 	$(BIN)/python -m tests.ec2.kills

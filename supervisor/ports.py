@@ -82,8 +82,9 @@ class Provider(Protocol):
 
     `Options` is the model of `[fleet.NAME.KIND]`; the methods get an instance of it. Optional besides:
     `claims(options)`, addresses that nobody else can have; `second_class(options)`, whether a load balancer speaks for
-    the machines; `group(options)`, the Auto Scaling group that launches them; `hourly_price(options)`; `preflight(fleet, options, steps)`, the `Finding`s of
-    a look at the cloud for a fleet whose remediations plan these steps: it changes nothing, and raises `ProviderError`.
+    the machines; `balanced(options)`, whether one says who serves; `group(options)`, the Auto Scaling group that
+    launches them; `hourly_price(options)`; `preflight(fleet, options, steps)`, the `Finding`s of a look at the cloud for
+    a fleet whose remediations plan these steps: it changes nothing, and raises `ProviderError`.
     """
 
     kind: ClassVar[str]

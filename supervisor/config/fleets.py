@@ -126,6 +126,7 @@ class Fleets:
             placements=offer.placements,
             terms=f"{provider_name} {keys.version} {self._anchored(options).model_dump_json()}",
             group=getattr(provider, "group", lambda _: "")(options),
+            balanced=getattr(provider, "balanced", lambda _: True)(options),
             hourly_price=getattr(provider, "hourly_price", lambda _: 0.0)(options),
         )
         return FleetConfig(policy, provider_name, self._anchored(options), configured)

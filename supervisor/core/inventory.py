@@ -269,7 +269,7 @@ def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
             place = ctx.world.need(Slot, name, slot)
             ctx.world.put(replace(place, occupant=machine.id, served_at=ctx.now.wall))
         _report(ctx, fleet, machine, "was found in the load balancer and is adopted")
-    elif slot is not None:
+    elif slot is not None and _is_meant_to_serve(fleet, machine):
         instance = _adopt(ctx, machine, Lifecycle.LAUNCHING, None)
         ctx.track(fleet, instance)
         lost = incidents.awaiting(ctx, fleet).get(slot) if fleet.policy.group else None
@@ -280,11 +280,21 @@ def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
         _surplus(ctx, fleet, machine)
 
 
+def _is_meant_to_serve(fleet: Fleet, machine: Machine) -> bool:
+    """Return whether a machine outside the load balancer belongs into it: we launched it, or its group did.
+
+    A person's machine from the same template carries the fleet's tag as well. Where there is no load balancer, nothing
+    tells them apart, and who runs serves.
+    """
+    return bool(machine.tag("sickbay:launch-id") or fleet.policy.group or not fleet.policy.balanced)
+
+
 def _surplus(ctx: Context, fleet: Fleet, machine: Machine) -> None:
     """One that nobody needs: left alone, unless we launched it; then it is kept aside, and ends as quarantines do."""
     first = fleet.surplus.setdefault(machine.id, ctx.now.boot)
     if not machine.tag("sickbay:launch-id"):
-        _report(ctx, fleet, machine, "carries the fleet's tag, but no slot is free: it is left alone")
+        words = "carries the fleet's tag, but is neither in the load balancer nor launched by Sickbay: it is left alone"
+        _report(ctx, fleet, machine, words)
     elif ctx.now.boot - first >= ctx.settings.judgement.boot_deadline:
         del fleet.surplus[machine.id]
         _adopt(ctx, machine, Lifecycle.BOOT_FAILED, None)
@@ -306,7 +316,7 @@ def _adopt(ctx: Context, machine: Machine, lifecycle: Lifecycle, slot: int | Non
             address=machine.address,
             created_at=ctx.now.wall,
             since=ctx.now.wall,
-            served=lifecycle not in COMING,
+            served=lifecycle not in COMING and lifecycle is not Lifecycle.BOOT_FAILED,
         )
     )
 

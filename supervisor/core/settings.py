@@ -67,6 +67,7 @@ class FleetPolicy:
     terms: str = ""  # which configuration of the provider the offer answers
     group: str = ""  # an Auto Scaling group that launches and registers; then we don't
     hourly_price: float = 0.0  # of one machine; 0: not known
+    balanced: bool = True  # a load balancer says who serves
 
     @property
     def offer(self) -> Offer:

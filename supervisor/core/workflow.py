@@ -37,9 +37,11 @@ from supervisor.core.model import (
     WorkflowState,
 )
 from supervisor.core.requests import (
+    DESTRUCTIVE,
     Launch,
     Refused,
     Terminate,
+    Throttled,
 )
 from supervisor.core.settings import RemediationPolicy
 from supervisor.core.signals import Perform
@@ -115,8 +117,8 @@ def _subject(ctx: Context, workflow: Workflow, step: PlannedStep) -> Instance | 
 def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row: Step | None) -> bool:
     """Write the intent of an act, or send it again; return whether the plan moved on."""
     if row is not None:
-        if fleet.inventory_at is not None:  # after a start, first what the cloud says, then what the journal says
-            _send(ctx, row)
+        if fleet.inventory_at is not None and not _is_barred(ctx, fleet, workflow, step, row):
+            _send(ctx, row)  # after a start, first what the cloud says, then what the journal says
         return False
     subject = _subject(ctx, workflow, step)
     if step.verb not in (Verb.LAUNCH, Verb.SWEEP) and (subject is None or subject.lifecycle in GONE):
@@ -148,6 +150,17 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
     ctx.audit(f"step.{step.name}", target, actor=workflow.actor, reason=_why(incident))
     _send(ctx, ctx.world.need(Step, workflow.id, step.name, workflow.attempt))
     return False
+
+
+def _is_barred(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row: Step) -> bool:
+    """Whether an act that certainly had no effect yet (a pause, too many calls) must not be sent on: it is held now."""
+    if not isinstance(row.outcome, Throttled) or not isinstance(row.request, DESTRUCTIVE):
+        return False
+    held = _held(ctx, fleet, workflow, step, _subject(ctx, workflow, step))
+    incident = ctx.world.get(Incident, workflow.incident)
+    if held and incident is not None and incident.state is not IncidentState.CLOSED:
+        incidents.hold(ctx, incident, step.name, held)
+    return bool(held)
 
 
 def _unhold(ctx: Context, workflow: Workflow) -> None:

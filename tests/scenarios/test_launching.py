@@ -391,3 +391,34 @@ def test_the_offer_is_kept_for_a_start_without_the_cloud() -> None:
 
     there.live(grown)
     assert [RECIPE, newer] == [r.spec[:2] for r in launches(there.world)]
+
+
+def test_a_persons_machine_is_not_put_into_service_though_a_slot_is_free() -> None:
+    """It carries the fleet's tag, as the template gives it, and nobody put it into the load balancer: one is launched."""
+    there = stage(settings(fleet(3)))
+    boot(there)
+    there.settings = settings(fleet(4))
+    one_too_many(there.world, (("sickbay:fleet", "web"),))
+
+    async def story(service: Service, world: World) -> None:
+        await calm(service, world)
+        assert "i-extra" not in {i.id for i in instances(service)}
+
+    there.live(story)
+    assert 1 == len(launches(there.world))
+    assert there.world.machines["i-extra"].registered_at is None
+
+
+def test_without_a_load_balancer_who_runs_serves() -> None:
+    """Nothing tells a person's machine from one of the fleet: a fleet that is taken over is not doubled."""
+    there = stage(settings(fleet(3, balanced=False)))
+    boot(there)
+    there.settings = settings(fleet(4, balanced=False))
+    one_too_many(there.world, (("sickbay:fleet", "web"),))
+
+    async def story(service: Service, world: World) -> None:
+        await calm(service, world)
+        assert "i-extra" in {i.id for i in instances(service)}
+
+    there.live(story)
+    assert [] == launches(there.world)

@@ -11,8 +11,8 @@ from datetime import timedelta
 import pytest
 
 from supervisor.core import views
-from supervisor.core.model import Incident, Instance, Lifecycle, Quarantine, Workflow, WorkflowKind
-from supervisor.core.requests import Mark, Outcome, Refused, Request, Stop, Terminate
+from supervisor.core.model import Incident, Instance, Lifecycle, Quarantine, Step, Workflow, WorkflowKind
+from supervisor.core.requests import Mark, Outcome, Refused, Request, Stop, Terminate, Throttled
 from supervisor.core.settings import Guards, Retention
 from supervisor.core.signals import Hold, Purge, ReleaseFromQuarantine, Unhold
 from supervisor.runtime.service import Service
@@ -305,3 +305,34 @@ def test_what_quarantine_costs_is_bounded_by_stopping_the_oldest() -> None:
     there.live(story)
     assert [] == calls(there.world, Terminate)
     holds(there)
+
+
+def test_a_hold_during_a_pause_stops_an_end_that_was_about_to_come() -> None:
+    """The end was dispatched, the pause stopped it: it certainly did nothing, so the hold is asked about first."""
+    there = stage(settings(fleet(3), retention=SHORT, guards=ROOMY))
+
+    class Throttles(FakeCloud):
+        async def perform(self, request: Request) -> Outcome:
+            if isinstance(request, Terminate) and paused:
+                return Throttled("paused by ada")
+            return await super().perform(request)
+
+    there.make_cloud = Throttles
+    paused = True
+
+    async def story(service: Service, world: World) -> None:
+        nonlocal paused
+        name = await one_kept(service, world)
+        await until(lambda: bool(steps(service, "terminate")), 7200)
+        await asyncio.sleep(120)
+        assert (await ask(service, Hold(name, 7200.0))).ok
+        paused = False
+        await asyncio.sleep(600)
+        assert not world.machines[name].terminated
+
+    there.live(story)
+
+
+def steps(service: Service, name: str) -> list[Step]:
+    """Return the rows of one step."""
+    return [row for row in service.engine.ctx.world.all(Step) if row.name == name]

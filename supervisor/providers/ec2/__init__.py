@@ -49,6 +49,11 @@ class Ec2Provider:
         return options.auto_scaling_group
 
     @classmethod
+    def balanced(cls, options: Ec2Options) -> bool:
+        """Return whether a load balancer says who serves."""
+        return bool(options.target_groups or options.auto_scaling_group)
+
+    @classmethod
     def hourly_price(cls, options: Ec2Options) -> float:
         """Return what one machine costs an hour; 0 when nobody has said."""
         return options.hourly_price

@@ -6,6 +6,7 @@ A fleet without target groups has the tag `sickbay:role` instead. Nothing is rem
 from __future__ import annotations
 
 from supervisor.core.requests import Deregister, Done, Outcome, Register
+from supervisor.providers.ec2 import undo
 from supervisor.providers.ec2.api import ReadError
 from supervisor.providers.ec2.instance import DISPOSABLE, Instance, alive, check_ours, look
 from supervisor.providers.ec2.scaling import membership
@@ -34,7 +35,7 @@ def register(scope: Scope, request: Register) -> Outcome:
             scope.change("elbv2", "RegisterTargets", TargetGroupArn=arn, Targets=[{"Id": machine.id}])
     if not scope.options.target_groups:
         scope.tag(machine.id, {ROLE: SERVING}, machine.tags)
-    return Done(instance=machine.id)
+    return Done(instance=machine.id, detail="; ".join(undo.unprotect(scope, machine)))
 
 
 def deregister(scope: Scope, request: Deregister) -> Outcome:

@@ -15,7 +15,7 @@ from supervisor.files import read_json, write_durably
 from supervisor.providers.ec2.api import AwsNo
 from supervisor.providers.ec2.instance import Instance, is_cut
 from supervisor.providers.ec2.options import Ec2Options
-from supervisor.providers.ec2.protection import PROTECTED, SHUTDOWN, STOP, TERMINATION, Flags, flags, protect
+from supervisor.providers.ec2.protection import PROTECTED, SHUTDOWN, STOP, TERMINATION, Flags, flags, protect, put
 from supervisor.providers.ec2.scope import UNDO, Scope
 
 MOST = 256  # characters of a tag's value
@@ -69,6 +69,20 @@ def secure(scope: Scope, machine: Instance) -> list[str]:
     notes = _record(scope, machine, undo) + protect(scope, machine, present)
     if unknown := [card.id for card in machine.cards if card.id not in undo.cards]:
         notes.append(f"cut off by somebody else before: which groups {' and '.join(unknown)} had is not known")
+    return notes
+
+
+def unprotect(scope: Scope, machine: Instance) -> list[str]:
+    """Give a machine that is not set aside its former protection back: it was captured, and recovered by itself.
+
+    Raises `OSError`, and as reads and changes do.
+    """
+    was = load(scope, machine)
+    if was is None:
+        return []
+    notes = put(scope, machine, was.flags, was.disks)
+    scope.tag(machine.id, {UNDO: ""}, machine.tags)
+    forget(scope, machine.id)
     return notes
 
 

@@ -28,6 +28,11 @@ class LocalProvider:
     Options: ClassVar[type[BaseModel]] = LocalOptions
 
     @classmethod
+    def balanced(cls, options: LocalOptions) -> bool:
+        """Return whether a front door says who serves."""
+        return bool(options.front_door)
+
+    @classmethod
     def claims(cls, options: LocalOptions) -> tuple[str, ...]:
         """Return the addresses that nobody else can have: the front door's."""
         return (options.front_door,) if options.front_door else ()

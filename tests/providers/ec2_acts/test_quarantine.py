@@ -304,3 +304,16 @@ def test_what_is_not_there_or_gone_can_not_be_set_aside(bench: Bench) -> None:
         assert Refused(f"there is no machine {name} any more: it is terminated") == bench.perform(request)
     bench.done(Mark("web", name, "m", "expired"), Capture("web", name, "c"))
     assert [] == bench.called()
+
+
+def test_one_that_was_only_captured_and_recovers_is_as_it_was(bench: Bench) -> None:
+    """Capturing protects it from ending; back in the load balancer it has what it had, and nothing of ours."""
+    name = bench.machine(serves=True)
+    before = bench.attributes(name)
+    bench.done(Capture("web", name, "c"), Deregister("web", name, "d"))
+    assert before != bench.attributes(name)
+    bench.done(Register("web", name, "r"))
+    assert before == bench.attributes(name)
+    calls = len(bench.called())
+    bench.done(Register("web", name, "r2"))
+    assert calls == len(bench.called())
