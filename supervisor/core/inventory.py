@@ -91,7 +91,7 @@ def _compare_age(ctx: Context, machines: Iterable[Machine]) -> None:
     text = (
         f"this journal is an older copy: it has counted to {identity.counter}, and machines carry numbers up to "
         f"{younger}; nothing is touched until a person has compared `sickbay status` with the cloud, "
-        f"then `sickbay resume {RESTORED}`"
+        f"then `sickbay resume --name {RESTORED}`"
     )
     ctx.world.put(Holder(RESTORED, "the journal is an older copy", "sickbay", ctx.now.wall))
     ctx.say("journal.restored", text)

@@ -259,7 +259,7 @@ def test_an_older_copy_of_the_journal_stops_and_asks() -> None:
         told = [m.text for m in there.chat.messages if m.kind == "journal.restored"]
         assert 1 == len(told)
         assert "older copy" in told[0]
-        assert f"sickbay resume {RESTORED}" in told[0]
+        assert f"sickbay resume --name {RESTORED}" in told[0]
         assert (await ask(service, Resume(RESTORED))).ok
         await calm(service, world)
         await asyncio.sleep(120)

@@ -68,6 +68,7 @@ LOOK = (
             "ec2:DescribeNetworkInterfaces",
             "ec2:DescribeSecurityGroups",
             "ec2:DescribeSnapshots",
+            "ec2:DescribeSpot*",
             "ec2:DescribeSubnets",
             "ec2:DescribeVolumes",
         ),
@@ -121,7 +122,7 @@ NEEDS: Mapping[str, tuple[Grant, ...]] = {
         Grant("LaunchHere", ("ec2:RunInstances",), (TEMPLATE, "arn:{partition}:ec2:*:*:subnet/{subnet}")),
         # What the template names may be used, and nothing that a request would put in its place.
         Grant(
-            "LaunchAsTemplated",
+            "LaunchTemplated",
             ("ec2:RunInstances",),
             ("arn:{partition}:ec2:*:*:key-pair/*", "arn:{partition}:ec2:*:*:security-group/*"),
             (*FROM_TEMPLATE, ("Bool", "ec2:IsLaunchTemplateResource", ("true",))),

@@ -24,6 +24,7 @@ READERS = 8  # threads that read; an act of its own reads in the thread that act
 ACTORS = 8  # threads that change something: never kept by reads
 STALE = 1.0  # seconds that a look may be older than the question
 FLEET = "sickbay:fleet"
+SPOT = "SpotInstanceRequestId"
 LATE = 8.0  # seconds after which a balancer's or a status's answer is none: the machines are known all the same
 PAGE = 1000
 BATCH = 50  # the most ids that DescribeAutoScalingInstances takes
@@ -43,6 +44,8 @@ class Look:
     """By target group's ARN."""
     members: Mapping[str, Answer] | None = None
     """Of Auto Scaling groups, by instance; asked only where the fleet has a group."""
+    spots: Mapping[str, Answer] | None = None
+    """The requests behind spot machines, by their id; asked only where the fleet has such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +127,22 @@ class Region:
                 arn: asking.create_task(self._told(arn, functools.partial(self._targets, arn)))
                 for arn in options.target_groups
             }
-            members = None
+            members = spots = None
+            if requests := [str(i[SPOT]) for i in instances if i.get(SPOT) and tag_of(i, FLEET) == fleet]:
+                wanted = functools.partial(self._spots, requests)
+                spots = asking.create_task(self._told(f"spot requests of fleet {fleet}", wanted))
             if options.auto_scaling_group:
                 ids = [str(i["InstanceId"]) for i in instances if tag_of(i, FLEET) == fleet]
                 ask = functools.partial(self._members, ids)
                 members = asking.create_task(self._told(f"members of fleet {fleet}", ask))
         told = {arn: task.result() for arn, task in targets.items()}
-        return Look(instances, statuses.result(), told, members.result() if members else None)
+        return Look(
+            instances,
+            statuses.result(),
+            told,
+            members.result() if members else None,
+            spots.result() if spots else None,
+        )
 
     async def _told(self, what: str, ask: Callable[[], R]) -> R | None:
         return await self._shared(what, lambda: self._perhaps(what, ask))
@@ -238,6 +250,15 @@ class Region:
                 "autoscaling", "DescribeAutoScalingInstances", "AutoScalingInstances", InstanceIds=batch
             )
             found |= {str(member["InstanceId"]): member for member in pages}
+        return found
+
+    def _spots(self, requests: Sequence[str]) -> dict[str, Answer]:
+        found: dict[str, Answer] = {}
+        for start in range(0, len(requests), PAGE // 10):
+            # By a filter: one request that AWS has forgotten would fail all others that are asked for by id.
+            filters = [{"Name": "spot-instance-request-id", "Values": list(requests[start : start + PAGE // 10])}]
+            pages = self.api.pages("ec2", "DescribeSpotInstanceRequests", "SpotInstanceRequests", Filters=filters)
+            found |= {str(request[SPOT]): request for request in pages}
         return found
 
 

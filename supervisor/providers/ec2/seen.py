@@ -12,7 +12,7 @@ from supervisor.core.model import Machine, MachineState, TargetHealth
 from supervisor.errors import ProviderError
 from supervisor.providers.ec2.api import Answer
 from supervisor.providers.ec2.options import Ec2Options
-from supervisor.providers.ec2.region import FLEET, Look, tag_of
+from supervisor.providers.ec2.region import FLEET, SPOT, Look, tag_of
 
 STATES = {
     "pending": MachineState.PENDING,
@@ -69,7 +69,7 @@ def _machine(shown: Answer, look: Look, fleet: str, options: Ec2Options) -> Mach
         stopped_by_user=state is MachineState.STOPPED and code in BY_A_USER and tags.get("sickbay:state") not in OURS,
         tags=tuple(sorted(tags.items())),
         impaired=impaired(status) if state is MachineState.RUNNING else "",
-        notices=notices(status),
+        notices=notices(status, (look.spots or {}).get(str(shown.get(SPOT, "")), {})),
         held=tags["sickbay:hold"] or "tag sickbay:hold" if "sickbay:hold" in tags else "",
         group=_group(id, tags, look, options),
         hopeless=state is MachineState.TERMINATED and code.startswith("Client.") and code not in ONCE,
@@ -100,9 +100,11 @@ def impaired(status: Answer) -> str:
     return ", ".join(found)
 
 
-def notices(status: Answer) -> tuple[str, ...]:
-    """Return what AWS announces and has not done or called off yet."""
+def notices(status: Answer, spot: Answer) -> tuple[str, ...]:
+    """Return what AWS announces and has not done or called off yet; for a spot machine, that it takes it back."""
     found = []
+    if (said := str(spot.get("Status", {}).get("Code", ""))).startswith("marked-for-"):
+        found.append(f"spot: {said}: AWS takes it back within minutes")
     for event in status.get("Events", []):
         text = str(event.get("Description", ""))
         if text.startswith(OVER):

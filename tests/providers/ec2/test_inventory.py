@@ -235,8 +235,9 @@ async def test_an_answer_grows_old(world: World, cloud: Ec2Cloud, monkeypatch: p
     assert sorted(ONE_LOOK) == asked(world)
 
 
-async def test_a_slow_answer_gets_no_queue(world: World, cloud: Ec2Cloud) -> None:
+async def test_a_slow_answer_gets_no_queue(world: World, cloud: Ec2Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks meanwhile waits for its end, and shares the next one: one call at a time for one question."""
+    monkeypatch.setattr(region, "STALE", 60.0)
     world.launch()
     world.aws.faults.add("DescribeInstances", "hang")  # until our patience ends, and botocore asks again
     asked(world)
@@ -288,3 +289,20 @@ def test_the_last_fleet_closes_the_region() -> None:
     elsewhere.close()
     otherwise.close()
     assert {} == Region._opened
+
+
+async def test_only_spot_machines_are_asked_about_as_such(world: World, cloud: Ec2Cloud) -> None:
+    """One more call for a fleet that has some; what AWS has forgotten is left out, and fails nobody."""
+    world.launch()
+    asked(world)
+    await cloud.inventory()
+    assert "DescribeSpotInstanceRequests" not in asked(world)
+    made = world.aws.do(
+        "ec2",
+        "RequestSpotInstances",
+        InstanceCount=1,
+        LaunchSpecification={"ImageId": world.image, "InstanceType": "t3.micro"},
+    )["SpotInstanceRequests"][0]["SpotInstanceRequestId"]
+    found = cloud._region._spots([made, "sir-00000000"])
+    assert {made} == set(found)
+    assert found[made]["Status"]["Code"]

@@ -208,8 +208,23 @@ def test_notices() -> None:
         "instance-retirement: The instance is on degraded hardware (not before 2026-01-02 03:04 UTC)",
         "system-maintenance",
     )
-    assert expected == notices({"Events": events})
-    assert () == notices({})
+    assert expected == notices({"Events": events}, {})
+    assert () == notices({}, {})
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("fulfilled", ()),
+        ("marked-for-termination", ("spot: marked-for-termination: AWS takes it back within minutes",)),
+        ("marked-for-stop", ("spot: marked-for-stop: AWS takes it back within minutes",)),
+    ],
+)
+def test_a_spot_machine_that_aws_takes_back_is_announced(code: str, told: tuple[str, ...]) -> None:
+    """It is no sickness; who asks is told all the same."""
+    shown = answer(SpotInstanceRequestId="sir-1", InstanceLifecycle="spot")
+    assert told == seen(shown, spots={"sir-1": {"Status": {"Code": code}}}).notices
+    assert () == seen(shown, spots=None).notices
 
 
 @pytest.mark.parametrize(
