@@ -1,5 +1,7 @@
 # make demo   watch a machine fall sick, be set aside, be replaced and be re-checked
+# make demo-ec2  the same on AWS, without AWS: an emulator of it, and the real daemon
 # make test   every test, real processes included
+# make kills  SIGKILL at each of the daemon's calls to AWS, at every moment; about ten minutes
 # make check  format, lint, types, import contracts
 # The first of them sets up .venv from the lock; later ones take no time for it.
 
@@ -8,14 +10,16 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 BIN := .venv/bin
 STAMP := .venv/.ready
+# Tests at a time: most of them wait for real processes, so more than there are cores
+WORKERS ?= 3
 # Debian packages that setting up needs, and those that only the tests need besides
 DEBIAN := python3-venv
 DEBIAN_TEST := chromium libatomic1 monitoring-plugins-basic prometheus
 
-.PHONY: help demo test test-unit test-packages check format reference lock bench wheel setup clean
+.PHONY: help demo demo-ec2 test kills test-unit test-packages check format reference lock bench wheel setup clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 4
+	@sed -n 's/^# //p' Makefile | head -n 6
 
 setup: $(STAMP)
 
@@ -30,11 +34,17 @@ $(STAMP): requirements.lock pyproject.toml tools/debian-packages
 demo: $(STAMP)
 	@$(BIN)/sickbay demo --once --stay
 
+demo-ec2: $(STAMP)
+	@$(BIN)/python -m tests.standins.aws.demo
+
 test-packages: $(STAMP)
 	@bash tools/debian-packages "$(PYTHON)" $(DEBIAN_TEST)
 
 test: test-packages
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+
+kills: $(STAMP)
+	$(BIN)/python -m tests.ec2.kills
 
 test-unit: test-packages
 	$(BIN)/python -m pytest -q -m "not acceptance"

@@ -109,7 +109,7 @@ def main() -> None:
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(30)
         options = LocalOptions(image=WEB, port=18070, front_door=f"127.0.0.1:{port}")
-        asyncio.run(LocalCloud.open("web", options, folder, "").destroy())
+        asyncio.run(LocalCloud.open("web", options, "", folder, "").destroy())
         shutil.rmtree(folder)
 
 

@@ -9,16 +9,17 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from supervisor import __version__
 from supervisor.config import Config, load, peek_plugin_paths
 from supervisor.core.documents import FiguresDoc
-from supervisor.core.model import Identity, Seconds
-from supervisor.errors import ConfigError, ProviderError, SickbayError
+from supervisor.core.model import Identity, Offer, Offering, Seconds
+from supervisor.core.settings import Settings
+from supervisor.errors import CloudSilent, ConfigError, ProviderError, SickbayError
 from supervisor.plugins import Catalogue, discover, refuse_foreign_supervisor
 from supervisor.ports import Chat, Cloud
 from supervisor.runtime.checkhost import CheckHosts, CheckSpec
@@ -34,6 +35,7 @@ from supervisor.surfaces.web import Server
 log = structlog.get_logger()
 
 SENTINEL_INTERVAL: Seconds = 1.0
+OFFER_LIMIT: Seconds = 60.0
 
 
 def read_config(path: Path) -> tuple[Config, Catalogue]:
@@ -58,7 +60,8 @@ class Daemon:
         self._chats: dict[str, Chat] = {}
         self._refused: tuple[str, ...] = ()  # why the file on disk is not the configuration that runs
         self._dropped: set[asyncio.Task[None]] = set()  # ports of an earlier configuration, being closed
-        self._reload_wanted = False  # asked for before there was anything to reload
+        self._reload_wanted = False
+        self._reloading: asyncio.Task[None] | None = None
         self._service: Service | None = None
 
     @property
@@ -83,9 +86,11 @@ class Daemon:
             undo.callback(taken.close)
             self._chats = open_chats(self.config)
             self.clouds = self._open_clouds(self.config, {})
+            kept = {r.fleet: r for r in records if isinstance(r, Offering)}
+            settings = await resolved(self.config, self.clouds, kept)
             self._configure_hosts()
             service = self._service = Service(
-                settings=self.config.settings,
+                settings=settings,
                 records=records,
                 journal=self._writer,
                 clouds=self.clouds,
@@ -116,9 +121,11 @@ class Daemon:
                     self.ready.set()
                     notify("READY=1", "STATUS=watching")
                     log.info("daemon.started", config=str(self.config.path), state=str(self.config.state))
-                    if self._reload_wanted:
+                    if self._reload_wanted:  # asked for before there was anything to reload
                         self.reload()
             finally:
+                if self._reloading is not None:
+                    self._reloading.cancel()
                 notify("STOPPING=1")
                 await service.close()
                 await server.close()
@@ -129,18 +136,18 @@ class Daemon:
         for chat in self._chats.values():
             await chat.close()
 
-    def _open_clouds(self, config: Config, old: Mapping[str, tuple[Any, Cloud]]) -> dict[str, Cloud]:  # Any: options
+    def _open_clouds(self, config: Config, old: Mapping[str, tuple[str, Cloud]]) -> dict[str, Cloud]:
         """Return a cloud for each fleet, those that did not change as they are. Raises `ProviderError`: all or none."""
         opened: dict[str, Cloud] = {}
         refused: list[str] = []
         for name, fleet in config.fleets.items():
             known = old.get(name)
-            if known is not None and known[0] == (fleet.provider, fleet.options):
+            if known is not None and known[0] == fleet.policy.terms:
                 opened[name] = known[1]
                 continue
             provider = self.catalogue.providers[fleet.provider]
             try:
-                opened[name] = provider.open(name, fleet.options, config.state.parent, self._uid)
+                opened[name] = provider.open(name, fleet.options, fleet.policy.version, config.state.parent, self._uid)
             except ProviderError as error:
                 refused.append(f"{config.path}: fleet {name}: {error}")
         if refused:
@@ -165,13 +172,21 @@ class Daemon:
 
     def reload(self) -> None:
         """Take the file anew. A bad one is refused whole: the old configuration goes on, and people are told."""
-        if not self.ready.is_set():
-            self._reload_wanted = True
-            return
+        self._reload_wanted = True
+        if self.ready.is_set() and self._reloading is None:
+            self._reloading = asyncio.create_task(self._reload(), name="reload")
+
+    async def _reload(self) -> None:
+        while self._reload_wanted:
+            self._reload_wanted = False
+            await self._reload_once()
+        self._reloading = None
+
+    async def _reload_once(self) -> None:
         notify("RELOADING=1")
         before = self.config, self.catalogue, self.clouds, self._chats
         try:
-            self._take_anew()
+            await self._take_anew()
         except Exception as error:  # noqa: BLE001  # a plugin's code may raise anything: what runs goes on
             self.config, self.catalogue, self.clouds, self._chats = before
             why = str(error) if isinstance(error, SickbayError) else f"{type(error).__name__}: {error}"
@@ -184,16 +199,22 @@ class Daemon:
             self.service.notice("config.loaded", f"{self.config.path.name} was read anew")
         notify("READY=1")
 
-    def _take_anew(self) -> None:
+    async def _take_anew(self) -> None:
         config, self.catalogue = read_config(self.config.path)
         self._refuse_moves(config)
-        old = {name: ((f.provider, f.options), self.clouds[name]) for name, f in self.config.fleets.items()}
+        old = {name: (f.policy.terms, self.clouds[name]) for name, f in self.config.fleets.items()}
         chats = open_chats(config, self.config, self._chats)
         clouds = self._open_clouds(config, old)
+        try:
+            kept = {r.fleet: r for r in self.service.engine.ctx.world.all(Offering)}
+            settings = await resolved(config, clouds, kept)
+        except ProviderError:
+            self._drop(clouds, self.clouds)
+            raise
         used = self.clouds, self._chats
         self.config, self.clouds, self._chats = config, clouds, chats
         self._configure_hosts()
-        self.service.reload(config.settings, clouds, chats)
+        self.service.reload(settings, clouds, chats)
         self._drop(used[0], clouds)
         self._drop(used[1], chats)
 
@@ -267,6 +288,40 @@ class Daemon:
                 "lag_max": prober.last.get("lag_max", 0.0),
             },
         }
+
+
+async def resolved(config: Config, clouds: Mapping[str, Cloud], kept: Mapping[str, Offering]) -> Settings:
+    """Return the settings with what each fleet is launched from.
+
+    A cloud that does not answer offers what it did the last time, if the configuration asks for the same. Raises
+    `ProviderError` for what was never offered: `CloudSilent` where another try may help.
+    """
+    fleets = dict(config.settings.fleets)
+    refused: dict[str, ProviderError] = {}
+    for name, fleet in config.fleets.items():
+        if fleet.policy.image:
+            continue
+        try:
+            fleets[name] = fleet.policy.resolved(await _offered(clouds[name]))
+        except ProviderError as error:
+            last = kept.get(name)
+            if last is None or last.terms != fleet.policy.terms:
+                refused[f"{config.path}: fleet {name}: {error}"] = error
+                continue
+            log.warning("offer.kept", fleet=name, error=str(error), seen_at=last.seen_at.isoformat())
+            fleets[name] = fleet.policy.resolved(last.offer)
+    if refused:
+        silent = all(isinstance(error, CloudSilent) for error in refused.values())
+        raise (CloudSilent if silent else ProviderError)("\n".join(refused))
+    return replace(config.settings, fleets=fleets)
+
+
+async def _offered(cloud: Cloud) -> Offer:
+    try:
+        async with asyncio.timeout(OFFER_LIMIT):
+            return await cloud.offer()
+    except TimeoutError:
+        raise CloudSilent(f"the cloud has not said within {OFFER_LIMIT:.0f}s what is launched") from None
 
 
 def _address(listen: tuple[str, int] | None) -> str:

@@ -199,7 +199,7 @@ class Demo:
             await asyncio.gather(visiting, daemon, return_exceptions=True)
             for cloud in self.daemon.clouds.values():
                 if isinstance(cloud, LocalCloud):
-                    await LocalCloud.open(FLEET, cloud.options, self._folder, "").destroy()
+                    await LocalCloud.open(FLEET, cloud.options, cloud.version, self._folder, "").destroy()
 
     # -- the story
 

@@ -10,6 +10,7 @@
     │   └── CommitFailed    a commit was refused: nothing of it is on disk
     ├── ListenError         an address to listen on can't be taken
     ├── ProviderError       a cloud or an image can't be used as configured
+    │   └── CloudSilent     a cloud did not answer: another try may help
     ├── DaemonUnreachable   no daemon answers on its socket
     └── OperatorError       an operator's request can't be carried out
 
@@ -63,6 +64,10 @@ class ListenError(SickbayError):
 
 class ProviderError(SickbayError):
     """A cloud or an image can't be used as configured."""
+
+
+class CloudSilent(ProviderError):
+    """A cloud did not answer, or could not: nothing is wrong with what was asked."""
 
 
 class DaemonUnreachable(SickbayError):

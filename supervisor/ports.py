@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel
 
 from supervisor.core.cards import Card
-from supervisor.core.model import Machine, Now, OutboxMessage, Record
+from supervisor.core.model import Leftover, Machine, Now, Offer, OutboxMessage, Record
 from supervisor.core.requests import Outcome, Request
 from supervisor.core.signals import Command, Result
 
@@ -29,11 +30,22 @@ class Clock(Protocol):
 class Cloud(Protocol):
     """One provider's view of one fleet. All of its mutations go through `perform`."""
 
+    async def offer(self) -> Offer:
+        """Return what the fleet is launched from now, all of it resolved to what can't move any more.
+
+        Raises `ProviderError`: it can't be known now, or what is configured is not there.
+        """
+        ...
+
     async def inventory(self) -> Sequence[Machine]:
         """Return every machine of the fleet that the cloud still shows, quarantined and stopped ones included.
 
         Raises `ProviderError` when the answer is failed or partial: unknown, never gone.
         """
+        ...
+
+    async def leftovers(self) -> Sequence[Leftover]:
+        """Return what machines of the fleet left behind. Raises `ProviderError`. Asked for seldom."""
         ...
 
     async def perform(self, request: Request) -> Outcome:
@@ -49,35 +61,42 @@ class Cloud(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedImage:
-    """What a configured image is right now: an immutable id and a human version."""
+class Severity(StrEnum):
+    """What a finding means for the fleet."""
 
-    id: str
-    version: str
+    ERROR = "error"  # it can't be healed like this
+    WARNING = "warning"  # it can, with less than was meant
+    NOTE = "note"  # nothing is wrong: what one should know
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a look at the cloud found: one sentence with what was expected and what to do."""
+
+    severity: Severity
+    sentence: str
 
 
 class Provider(Protocol):
     """A kind of cloud: how its options are checked and how a fleet's `Cloud` is opened.
 
-    `Options` is the model of `[fleet.NAME.KIND]`; the methods get an instance of it.
+    `Options` is the model of `[fleet.NAME.KIND]`; the methods get an instance of it. Optional besides:
+    `claims(options)`, addresses that nobody else can have; `second_class(options)`, whether a load balancer speaks for
+    the machines; `balanced(options)`, whether one says who serves; `group(options)`, the Auto Scaling group that
+    launches them; `hourly_price(options)`; `preflight(fleet, options, steps)`, the `Finding`s of a look at the cloud for
+    a fleet whose remediations plan these steps: it changes nothing, and raises `ProviderError`.
     """
 
     kind: ClassVar[str]
     Options: ClassVar[type[BaseModel]]
 
     @classmethod
-    def zones(cls, options: Any) -> tuple[str, ...]:  # Any: each provider's own Options
-        """Return the zones in which it may launch, at least one."""
+    def offline(cls, options: Any, version: str) -> Offer | None:  # Any: each provider's own Options
+        """Return the offer where no cloud need be asked for it, else None. Raises `ProviderError` in one clear sentence."""
         ...
 
     @classmethod
-    def image(cls, options: Any, version: str) -> ResolvedImage:  # Any: each provider's own Options
-        """Resolve the configured golden image. Raises `ProviderError` in one clear sentence."""
-        ...
-
-    @classmethod
-    def open(cls, fleet: str, options: Any, state: Path, uid: str) -> Cloud:  # Any: each provider's own Options
+    def open(cls, fleet: str, options: Any, version: str, state: Path, uid: str) -> Cloud:  # Any: as above
         """Open the cloud of one fleet. `state` is the daemon's state folder, `uid` the supervisor's identity."""
         ...
 

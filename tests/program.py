@@ -74,6 +74,7 @@ class Sickbay:
         self.folder = self.logs = folder
         self.port, self.listen, self.machines = free_port(), free_port(), free_port()
         self.config = folder / "config.toml"
+        self.environment: dict[str, str] = {}
         self.write(mode=mode)
         self.process: subprocess.Popen[str] | None = None
 
@@ -92,6 +93,7 @@ class Sickbay:
                 stdout=out,
                 stderr=err,
                 text=True,
+                env={**os.environ, **self.environment},
             )
 
     def kill(self, number: int = signal.SIGKILL) -> int:
@@ -104,7 +106,7 @@ class Sickbay:
         """Run the command line."""
         return subprocess.run(
             [sys.executable, "-m", "supervisor", *arguments, "--config", str(self.config)],
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **self.environment},
         )  # fmt: skip
 
     def json(self, *arguments: str) -> Any:
@@ -162,7 +164,7 @@ class Sickbay:
         if self.process is not None and self.process.poll() is None:
             self.kill()
         options = LocalOptions(image=WEB, port=self.machines, front_door=f"127.0.0.1:{self.port}")
-        asyncio.run(LocalCloud.open("web", options, self.folder, "").destroy())
+        asyncio.run(LocalCloud.open("web", options, "", self.folder, "").destroy())
 
 
 # ---------------------------------------------------------------------------------------------- starts that fail

@@ -1,6 +1,7 @@
 """What every command shares: options, exit codes, tables, and errors in one sentence.
 
-Exit codes: 0 good, 1 found trouble, 2 wrong use, 69 no daemon, 78 bad configuration, plugin, state or address.
+Exit codes: 0 good, 1 found trouble, 2 wrong use, 69 no daemon or no cloud answers, 78 bad configuration, plugin,
+state, address or cloud.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from supervisor.config import peek_socket
 from supervisor.core.duration import parse
 from supervisor.core.text import clean
 from supervisor.errors import (
+    CloudSilent,
     CommitFailed,
     ConfigError,
     DaemonUnreachable,
@@ -33,6 +35,7 @@ from supervisor.errors import (
 from supervisor.surfaces.client import Client
 
 GOOD, TROUBLE, WRONG_USE, NO_DAEMON, BAD_CONFIG = 0, 1, 2, 69, 78
+NO_CLOUD = NO_DAEMON  # EX_UNAVAILABLE: whoever should answer does not
 WIDE = 4000  # columns: as wide as what a machine says, which is kept to 2,048 characters
 DEFAULT_CONFIG = Path("/etc/sickbay/config.toml")
 
@@ -89,6 +92,8 @@ def sentences() -> Iterator[None]:
 
 def exit_code(error: SickbayError) -> int:
     """Return what tells systemd whether another start could help."""
+    if isinstance(error, CloudSilent):
+        return NO_CLOUD  # clouds come back: another start can help
     if isinstance(error, CommitFailed):
         return TROUBLE  # nobody can say what is on disk: the next start reads it
     return (

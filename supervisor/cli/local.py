@@ -10,7 +10,9 @@ import typer
 
 from supervisor import __version__
 from supervisor.cli.base import (
+    BAD_CONFIG,
     DEFAULT_CONFIG,
+    GOOD,
     ConfigOption,
     JsonOption,
     OptionalConfigOption,
@@ -19,6 +21,7 @@ from supervisor.cli.base import (
     seconds,
     sentences,
 )
+from supervisor.cli.clouds import looked_at
 from supervisor.config import peek_plugin_paths
 from supervisor.config.schema import schema as config_schema
 from supervisor.daemon import read_config
@@ -26,6 +29,7 @@ from supervisor.daemon import run as run_daemon
 from supervisor.demo import Fault
 from supervisor.demo import demo as run_demo
 from supervisor.plugins import discover
+from supervisor.ports import Severity
 from supervisor.runtime.logs import configure_logs
 
 
@@ -39,21 +43,36 @@ def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 
 @app.command()
-def validate(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+def validate(
+    config: ConfigOption = DEFAULT_CONFIG,
+    cloud: Annotated[
+        bool, typer.Option("--cloud", help="Look at the clouds as well, and try the permissions; nothing is changed.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Check the configuration file; name everything that is wrong with it."""
     with sentences():
-        checked, _ = read_config(config)
+        checked, catalogue = read_config(config)
+        found = looked_at(checked, catalogue) if cloud else []
+        is_good = not any(finding.severity is Severity.ERROR for _, finding in found)
         fleets = {
             n: {"desired": f.policy.desired, "image": f.policy.image, "checks": len(f.checks)}
             for n, f in checked.fleets.items()
         }
         if as_json:
+            told = [{"fleet": n, "severity": str(f.severity), "sentence": f.sentence} for n, f in found]
             print_json(
-                {"ok": True, "mode": str(checked.settings.mode), "fleets": fleets, "warnings": list(checked.warnings)}
+                {
+                    "ok": is_good,
+                    "mode": str(checked.settings.mode),
+                    "fleets": fleets,
+                    "warnings": list(checked.warnings),
+                }
+                | ({"cloud": told} if cloud else {})
             )
-            return
+            raise typer.Exit(GOOD if is_good else BAD_CONFIG)
         typer.echo(
-            f"{config} is good: mode {checked.settings.mode}, {len(fleets)} fleet{'s' if len(fleets) != 1 else ''}"
+            f"{config} {'is good' if is_good else 'reads well, but its cloud is not ready'}: mode {checked.settings.mode}, {len(fleets)} fleet{'s' if len(fleets) != 1 else ''}"
         )
         for name, fleet in fleets.items():
             typer.echo(
@@ -61,6 +80,11 @@ def validate(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False)
             )
         for warning in checked.warnings:
             typer.echo(f"  warning: {warning}")
+        for name, finding in found:
+            typer.echo(f"  {finding.severity}: fleet {name}: {finding.sentence}")
+        if cloud and not found:
+            typer.echo("  no fleet has a cloud that could be looked at")
+        raise typer.Exit(GOOD if is_good else BAD_CONFIG)
 
 
 @app.command()

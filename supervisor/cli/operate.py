@@ -136,7 +136,7 @@ def quarantine_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption =
             q["incident"],
             when(q["isolated_at"]),
             when(q["expires_at"]),
-            q["cause"],
+            f"held: {q['cause']}" if q["held"] else q["cause"],
         )
         for q in document
     ]
@@ -145,6 +145,8 @@ def quarantine_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption =
         return
     print_table(("instance", "fleet", "incident", "since (UTC)", "expires (UTC)", "cause"), rows)
     for q in document:
+        if q["ends_at"]:
+            typer.echo(f"{q['instance']} is destroyed at {when(q['ends_at'])}; `sickbay hold {q['instance']}` keeps it")
         if q["capture"]:  # a line of its own: a path that a table folds can't be copied
             typer.echo(f"evidence of {q['instance']}: {clean(q['capture'])}")
 

@@ -85,4 +85,6 @@ def serving(fleet: Json) -> str:
 def _why(instance: Json) -> str:
     held = f"held until {when(instance['held_until'])}" if instance["held_until"] else ""
     reason = f"{held}: {instance['hold_reason']}" if held and instance["hold_reason"] else held
-    return "; ".join(part for part in (instance["doing"] or instance["reason"], reason) if part)
+    announced = [f"announced: {notice}" for notice in instance["notices"]]
+    said = (instance["doing"] or instance["reason"], reason or instance["held"], *announced)
+    return "; ".join(part for part in said if part)

@@ -15,7 +15,7 @@ from supervisor.api import Check, Remediation
 from supervisor.config.models import NAME, CheckKeys, FleetKeys, SupervisorTable
 from supervisor.config.reading import Place, Reading, show
 from supervisor.config.source import Table
-from supervisor.core.model import Mode, Role
+from supervisor.core.model import Mode, Offer, Role
 from supervisor.core.settings import CheckPolicy, FleetPolicy, RemediationPolicy
 from supervisor.errors import ProviderError
 from supervisor.plugins import Catalogue
@@ -99,8 +99,7 @@ class Fleets:
         if keys is None or provider is None or options is None or top is None or len(self._reading.errors) > before:
             return None
         try:
-            zones = provider.zones(options)
-            image = provider.image(self._anchored(options), keys.version)
+            offer = provider.offline(self._anchored(options), keys.version) or Offer("", keys.version)
         except ProviderError as error:
             self._reading.wrong((*path, provider_name, "image"), "", str(error))
             return None
@@ -115,14 +114,20 @@ class Fleets:
         policy = FleetPolicy(
             name=name,
             desired=keys.desired,
-            image=image.id,
-            version=image.version,
-            zones=zones,
+            image=offer.image,
+            version=offer.version,
+            zones=offer.zones,
             checks=tuple(CheckPolicy(c.name, c.kind, c.role, c.interval, c.timeout) for c in configured),
             ladder=ladder,
             inventory_interval=top.inventory.total_seconds(),
             environment=keys.environment,
             mode=Mode(keys.mode) if keys.mode else None,
+            recipe=offer.recipe,
+            placements=offer.placements,
+            terms=f"{provider_name} {keys.version} {self._anchored(options).model_dump_json()}",
+            group=getattr(provider, "group", lambda _: "")(options),
+            balanced=getattr(provider, "balanced", lambda _: True)(options),
+            hourly_price=getattr(provider, "hourly_price", lambda _: 0.0)(options),
         )
         return FleetConfig(policy, provider_name, self._anchored(options), configured)
 

@@ -127,7 +127,12 @@ class _Reader(Reading):
                 fleets={name: f.policy for name, f in fleets.items()},
                 judgement=judgement,
                 guards=guards,
-                retention=Retention(quarantine.running.total_seconds(), quarantine.retention.total_seconds()),
+                retention=Retention(
+                    running=quarantine.running.total_seconds(),
+                    kept=quarantine.retention.total_seconds(),
+                    notice=quarantine.notice.total_seconds(),
+                    snapshots=quarantine.snapshots.total_seconds(),
+                ),
                 surfaces=tuple(name for name in ChatTable.model_fields if getattr(chat, name) is not None),
             ),
             state=state,

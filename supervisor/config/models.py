@@ -96,6 +96,8 @@ def _table(name: str, source: type) -> type[BaseModel]:
             # No passes needed would mean: nobody looks before a machine serves.
             least = 1 if f.name in AT_LEAST_ONE or f.name.endswith("_passes") else 0
             kind = Annotated[int, Field(ge=least, le=MOST)]
+        elif f.name == "quarantine_daily":
+            kind = Annotated[float, Field(ge=0.0, le=MOST)]
         elif f.name.endswith(("_intervals", "_per_month")):
             kind = Annotated[float, Field(gt=0.0, le=MOST)]
         elif f.name in ("blip_rate", "sick_rate"):
@@ -122,6 +124,10 @@ class QuarantineTable(Model):
         default=timedelta(seconds=Retention().running), description=field_docs(Retention)["running"]
     )
     retention: Duration = Field(default=timedelta(seconds=Retention().kept), description=field_docs(Retention)["kept"])
+    notice: Duration = Field(default=timedelta(seconds=Retention().notice), description=field_docs(Retention)["notice"])
+    snapshots: Duration = Field(
+        default=timedelta(seconds=Retention().snapshots), description=field_docs(Retention)["snapshots"]
+    )
 
 
 class SupervisorTable(Model):

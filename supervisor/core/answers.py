@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import plans, quarantine
+from supervisor.core import incidents, leftovers, plans, quarantine
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.model import (
@@ -17,7 +17,6 @@ from supervisor.core.model import (
     Step,
     StepStatus,
     Subject,
-    Verb,
     Workflow,
     WorkflowKind,
     WorkflowState,
@@ -28,6 +27,7 @@ from supervisor.core.requests import (
     Done,
     Isolate,
     Launch,
+    Mark,
     Refused,
     Register,
     Restart,
@@ -74,8 +74,18 @@ def answered(ctx: Context, fleet: Fleet | None, signal: StepFinished) -> None:
                     "incident.step",
                     f"{row.name}: no clear answer ({signal.outcome.reason}); the same request is sent again",
                 )
+            if incident is not None and incident.state is IncidentState.OPEN:
+                _ask_when_overdue(ctx, incident, row, signal.outcome)
     if fleet is not None:
         fleet.dirty = True
+
+
+def _ask_when_overdue(ctx: Context, incident: Incident, row: Step, unclear: Unclear) -> None:
+    """Ask for a human when an act stays unclear. The same request is sent on; nothing else takes its place."""
+    limit = ctx.settings.judgement.unclear_deadline
+    if ctx.since(row.intent_at) >= limit:
+        text = f"{row.name} has had no clear answer for {ctx.since(row.intent_at):.0f}s (limit {limit:.0f}s): "
+        incidents.escalate(ctx, incident, f"{text}{unclear.reason}; the same request is sent on, and no other")
 
 
 def _effect(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, done: Done) -> None:
@@ -135,6 +145,8 @@ def _effect(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, done: Don
             instance = ctx.world.need(Instance, request.instance)
             ctx.move(instance, Lifecycle.RETIRED, slot=None)
             quarantine.end_quarantine(ctx, request.instance, "purged" if workflow.actor != "sickbay" else "expired")
+        case Mark():
+            quarantine.announced(ctx, request.instance, request.state)
         case None:
             pass
     if told and incident is not None and incident.state is not IncidentState.CLOSED:
@@ -175,7 +187,8 @@ def _isolated(ctx: Context, fleet: Fleet, workflow: Workflow, request: Isolate) 
     record = ctx.world.need(Quarantine, instance.id)
     if captures and isinstance(captures[-1].outcome, Done):
         ctx.world.put(replace(record, capture=captures[-1].outcome.detail))
-    ctx.move(instance, Lifecycle.QUARANTINED, slot=None)
+    # In a group its incident goes on until a new member serves there: until then it is known by its slot.
+    ctx.move(instance, Lifecycle.QUARANTINED, slot=instance.slot if fleet.policy.group else None)
     return f"{instance.id} is isolated and kept"
 
 
@@ -185,33 +198,42 @@ def _refused(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, refused:
     if step is None or step.name != row.name:
         return
     incident = ctx.world.get(Incident, workflow.incident)
-    if step.verb is Verb.LAUNCH and refused.capacity and len(fleet.capacity_refused) < len(fleet.policy.zones):
-        fleet.capacity_refused[workflow.zone] = ctx.now.boot
+    if isinstance(row.request, Launch) and refused.capacity and _go_elsewhere(ctx, fleet, row.request):
         ctx.world.put(replace(workflow, attempt=workflow.attempt + 1, zone=""))
         if incident is not None:
-            ctx.note(
-                incident,
-                "incident.step",
-                f"no capacity in zone {workflow.zone} ({refused.reason}); another zone is tried",
-            )
+            where = ", ".join([f"zone {row.request.zone}", *(value for _, value in row.request.spec)])
+            text = f"no capacity in {where} ({refused.reason}); the next place is tried"
+            ctx.note(incident, "incident.step", text)
     elif step.subject is Subject.CANDIDATE:
-        candidate_failed(ctx, fleet, workflow, refused.reason)
+        candidate_failed(ctx, fleet, workflow, refused.reason, hopeless=refused.hopeless)
     elif step.optional:
         _skip_refused(ctx, workflow, row, refused)
-    elif workflow.kind in (WorkflowKind.PURGE, WorkflowKind.STOP):
+    elif workflow.kind is WorkflowKind.SWEEP:
+        plans.end(ctx, fleet, workflow, WorkflowState.FAILED, refused.reason)
+        leftovers.refused(ctx, fleet, workflow.patient, refused.reason)
+    elif workflow.kind in (WorkflowKind.PURGE, WorkflowKind.STOP, WorkflowKind.KEEP):
         plans.end(ctx, fleet, workflow, WorkflowState.FAILED, refused.reason)
         patient = ctx.world.need(Instance, workflow.patient)
         if patient.lifecycle is Lifecycle.RETIRING:
-            ctx.move(patient, Lifecycle.QUARANTINED)
+            ctx.move(patient, Lifecycle.QUARANTINED if patient.served else Lifecycle.BOOT_FAILED)
         kept = ctx.world.get(Quarantine, workflow.patient)
         if kept is not None and kept.ended_at is None:
-            later = ctx.at(3600.0)
+            later = ctx.at(quarantine.DEFERRED)
             ctx.world.put(replace(kept, expires_at=max(kept.expires_at, later), stop_at=max(kept.stop_at, later)))
         ctx.say(
             "quarantine.failed", f"{workflow.kind} of {workflow.patient} was refused: {refused.reason}", workflow.fleet
         )
     else:
         patient_failed(ctx, fleet, workflow, f"{row.name} was refused: {refused.reason}")
+
+
+def _go_elsewhere(ctx: Context, fleet: Fleet, launch: Launch) -> bool:
+    """Remember that a place has no capacity; return whether another one may have."""
+    place = plans.placement_of(fleet, launch)
+    if place is not None:
+        fleet.capacity_refused[place] = ctx.now.boot
+    since = ctx.now.boot - plans.CAPACITY_MEMORY
+    return any(fleet.capacity_refused.get(other, since) <= since for other in fleet.policy.places)
 
 
 def _skip_refused(ctx: Context, workflow: Workflow, row: Step, refused: Refused) -> None:

@@ -69,9 +69,11 @@ GERUND = {
     WorkflowKind.RELEASE: "bringing it back from quarantine",
     WorkflowKind.WITHDRAW: "taking it out of the load balancer",
     WorkflowKind.STOP: "stopping it",
-    WorkflowKind.PURGE: "destroying it",
+    WorkflowKind.PURGE: "ending its quarantine",
+    WorkflowKind.KEEP: "keeping it after all",
+    WorkflowKind.SWEEP: "deleting what was left behind",
 }
-ASIDE = (WorkflowKind.WITHDRAW, WorkflowKind.STOP, WorkflowKind.PURGE)
+ASIDE = (WorkflowKind.WITHDRAW, WorkflowKind.STOP, WorkflowKind.PURGE, WorkflowKind.KEEP)
 """What is done on the side, and stands on the card only when nothing else is done."""
 
 
@@ -204,7 +206,7 @@ def _ask(ctx: Context, incident: Incident, tone: Tone) -> str:
     instance = ctx.world.get(Instance, incident.instance) if incident.instance else None
     stuck = sorted(ctx.world.stuck_slots[incident.fleet]) if not incident.instance else []
     slot = instance.slot if instance is not None else stuck[0] if stuck else None
-    if fleet is None or slot is None:
+    if fleet is None or slot is None or fleet.policy.group:
         return f"sickbay incidents {incident.id}"
     return f"sickbay retry {incident.fleet} {slot}"
 
@@ -223,6 +225,13 @@ def _facts(ctx: Context, incident: Incident) -> list[tuple[str, str]]:
         found.append(("Recovered in", words((incident.resolved_at - incident.suspected_at).total_seconds())))
     if incident.replacement:
         found.append(("Replaced by", incident.replacement))
+    fleet = ctx.fleets.get(incident.fleet)
+    chart = fleet.charts.get(incident.instance) if fleet is not None else None
+    if chart is not None and chart.machine is not None and incident.state is not IncidentState.CLOSED:
+        said = [f"status check fails: {chart.machine.impaired}"] if chart.machine.impaired else []
+        said += chart.machine.notices
+        if said:
+            found.append(("The cloud says", "; ".join(said)))
     kept = ctx.world.get(Quarantine, incident.instance) if incident.instance else None
     if kept is not None and kept.incident == incident.id:
         until = f"until {kept.expires_at:%Y-%m-%d %H:%M} UTC" if kept.ended_at is None else kept.ended_by or "ended"

@@ -57,6 +57,7 @@ class Context:
         self.settings = settings
         self.now = now
         self.started = now
+        self.clock_set: datetime | None = None  # when somebody last set the wall clock, on the clock as it is now
         self.turn = Turn()
         self.sight = Sight(now)
         self.fleets: dict[str, Fleet] = {}
@@ -258,6 +259,7 @@ class Context:
             concurrent = 1
         recent = [r for r in world.values(Removal) if self.now.wall - r.at < DAY]
         in_zone = max(1, policy.desired // max(1, len(policy.zones)))
+        costly = [i for i in world.kept[name] - {own} if not world.need(Quarantine, i).stopped]
         failures = sum(world.need(Slot, name, n).failures for n in world.failing_slots[name])
         half_open = fleet.last_launch_failure is None or now - fleet.last_launch_failure >= guards.launch_half_open
         age = None if fleet.inventory_at is None else now - fleet.inventory_at
@@ -267,9 +269,9 @@ class Context:
             rejected=self._rejected(incident),
             by_operator=workflow is not None and workflow.actor != "sickbay",
             holders=self.holders,
-            held=self._hold(instance),
+            held=self.hold_on(instance),
             grace=self._grace(instance),
-            unheard=_unheard(chart),
+            unheard=_unheard(chart, starting=instance is not None and instance.lifecycle in COMING),
             fresh_rounds=fleet.clean_rounds(now),
             fresh_rounds_needed=judgement.amnesty_rounds,
             blind=self.sight.blind,
@@ -307,6 +309,11 @@ class Context:
             launch_half_open=half_open and self.since(self.started.wall) >= guards.launch_half_open,
             instances=sum(len(members) for members in world.members.values()),
             instances_allowed=guards.max_instances,
+            group=policy.group,
+            kept_cost=24 * policy.hourly_price * len(costly),
+            kept_running=len(costly),
+            machine_cost=24 * policy.hourly_price,
+            cost_allowed=guards.quarantine_daily,
         )
 
     def lineage(self, slot: Slot | None) -> int:
@@ -321,9 +328,15 @@ class Context:
             return 0.0
         return max(0.0, self.settings.guards.cooldown - self.since(slot.served_at))
 
-    def _hold(self, instance: Instance | None) -> str:
-        if instance is None or instance.held_until is None or instance.held_until <= self.now.wall:
+    def hold_on(self, instance: Instance | None) -> str:
+        """Return who holds an instance and why: an operator, or a word written on the machine itself; '' for nobody."""
+        if instance is None:
             return ""
+        if instance.held_until is None or instance.held_until <= self.now.wall:
+            fleet = self.fleets.get(instance.fleet)
+            chart = fleet.charts.get(instance.id) if fleet is not None else None
+            written = chart.machine.held if chart is not None and chart.machine is not None else ""
+            return f"held on the machine itself: {written}" if written else ""
         reason = f": {instance.hold_reason}" if instance.hold_reason else ""
         return f"held by {instance.held_by} until {instance.held_until:%Y-%m-%d %H:%M} UTC{reason}"
 
@@ -346,12 +359,13 @@ class Context:
         return sorted(found, key=lambda q: (q.isolated_at, q.instance))
 
 
-def _unheard(chart: Chart | None) -> str:
+def _unheard(chart: Chart | None, *, starting: bool) -> str:
     """Return why nobody can say how an instance is: its checks are silent themselves, or broken."""
     if chart is None or not chart.observed:
         return ""
     finding = chart.finding
-    serves = chart.machine is not None and chart.machine.registered is True
+    # One that starts is never more than unknown, even where its group has registered it already.
+    serves = not starting and chart.machine is not None and chart.machine.registered is True
     return finding.reason if finding.unheard or (serves and finding.health is Health.UNKNOWN) else ""
 
 

@@ -40,7 +40,11 @@ class AmnestyDoc(TypedDict):
 
 
 class InstanceDoc(TypedDict):
-    """One instance in short. `doing` is what is being done with it, '' for nothing."""
+    """One instance in short. `doing` is what is being done with it, '' for nothing.
+
+    `held` says who keeps it untouched and why, also where that is written on the machine itself. `impaired` is what the
+    cloud's own status checks find wrong, `notices` what the cloud announces for it.
+    """
 
     id: str
     fleet: str
@@ -60,6 +64,9 @@ class InstanceDoc(TypedDict):
     since: str | None
     held_until: str | None
     hold_reason: str
+    held: str
+    impaired: str
+    notices: list[str]
     doing: str
     incident: int | None
 
@@ -236,7 +243,11 @@ class StoryDoc(IncidentDoc):
 
 
 class QuarantineDoc(TypedDict):
-    """A machine that was set aside and is kept, with its last results."""
+    """A machine that was set aside and is kept, with its last results.
+
+    `held` says who keeps it beyond its time, '' for nobody. `ends_at` is when its announced end is due at the earliest,
+    null while none is announced.
+    """
 
     instance: str
     fleet: str
@@ -249,6 +260,8 @@ class QuarantineDoc(TypedDict):
     expires_at: str | None
     stopped: bool
     held_until: str | None
+    held: str
+    ends_at: str | None
     ended_at: str | None
     ended_by: str
     results: list[str]

@@ -13,12 +13,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from supervisor.core import answers, inventory, operator, plans, triage
+from supervisor.core import answers, inventory, leftovers, operator, plans, triage
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.health import Chart, Surroundings, judge, judge_startup, suspect_since
 from supervisor.core.model import (
     COMING,
+    SERVING,
     BootTime,
     Health,
     Image,
@@ -26,6 +27,7 @@ from supervisor.core.model import (
     Instance,
     Lifecycle,
     Now,
+    Offering,
     OutboxMessage,
     Record,
     Seconds,
@@ -33,11 +35,13 @@ from supervisor.core.model import (
     Thread,
     Workflow,
 )
-from supervisor.core.settings import Settings
+from supervisor.core.settings import FleetPolicy, Settings
 from supervisor.core.signals import (
+    InstanceMoved,
     InventoryFailed,
     InventorySeen,
     KillSwitchSeen,
+    LeftoversSeen,
     MessageTold,
     Noticed,
     OperatorAsked,
@@ -103,6 +107,7 @@ class Engine:
             if triage.is_due(ctx, fleet):
                 triage.decide(ctx, fleet)
                 self._rate = _results_per_second(ctx)
+                self._refresh_moved(fleet)
         turn.changes, turn.deletes = ctx.world.changes()
         for record in turn.changes:
             if isinstance(record, Step):
@@ -154,6 +159,10 @@ class Engine:
                 fleet = ctx.fleets.get(signal.fleet)
                 if fleet is not None:
                     inventory.failed(ctx, fleet, signal.reason)
+            case LeftoversSeen():
+                fleet = ctx.fleets.get(signal.fleet)
+                if fleet is not None and signal.asked >= self._discard_before:
+                    leftovers.seen(ctx, fleet, signal)
             case StepFinished():
                 owner = ctx.world.get(Workflow, signal.workflow)
                 answers.answered(ctx, ctx.fleets.get(owner.fleet) if owner else None, signal)
@@ -211,6 +220,14 @@ class Engine:
             self.ctx.world.put(replace(message, tries=message.tries + 1, dead=signal.refused))
 
     # -- judging one instance
+
+    def _refresh_moved(self, fleet: Fleet) -> None:
+        """Judge those afresh that a decision has put in service: nothing need ever be reported of them again."""
+        for event in list(self.ctx.turn.events):
+            if isinstance(event, InstanceMoved) and event.new in SERVING and event.fleet == fleet.policy.name:
+                self._refresh(fleet, event.instance)
+        if fleet.dirty:
+            fleet.look = self.ctx.now.boot + triage.AGAIN
 
     def _refresh(self, fleet: Fleet, name: str) -> None:
         """Judge one instance afresh, and plan when to look again."""
@@ -289,6 +306,8 @@ class Engine:
             ctx.sight.restart_window(now.boot)
         if lost > judgement.gap_discard:
             self._discard_before = now.boot
+        if abs(jump) > WALL_JUMP:
+            ctx.clock_set = now.wall
         if lost > judgement.gap_amnesty:
             self._amnesty(f"{lost:.0f}s were lost (suspended or starved)")
         elif abs(jump) > WALL_JUMP:
@@ -330,11 +349,21 @@ class Engine:
                 fleet.configure(policy, settings.judgement)
                 for member in sorted(ctx.world.members[name]):
                     ctx.track(fleet, ctx.world.need(Instance, member))
-            if not any(i.fleet == name for i in ctx.world.values(Image)):
-                ctx.world.put(Image(name, policy.image, policy.version, True, ctx.now.wall))
-            elif ctx.world.get(Image, name, policy.image) is None:
-                ctx.world.put(Image(name, policy.image, policy.version, False, ctx.now.wall))
+            self._take_offer(policy)
         ctx.sight.schedule(max((fleet.round_length() for fleet in ctx.fleets.values()), default=0.0))
+
+    def _take_offer(self, policy: FleetPolicy) -> None:
+        """Keep what a fleet is launched from. A new image is noted, not launched by healing; a new recipe is taken."""
+        ctx, name, at = self.ctx, policy.name, self.ctx.now.wall
+        known = ctx.world.get(Image, name, policy.image)
+        if known is None:
+            first = not any(i.fleet == name for i in ctx.world.values(Image))
+            ctx.world.put(Image(name, policy.image, policy.version, first, at, policy.recipe))
+        elif known.recipe != policy.recipe:
+            ctx.world.put(replace(known, recipe=policy.recipe))
+        last = ctx.world.get(Offering, name)
+        if policy.terms and (last is None or (last.terms, last.offer) != (policy.terms, policy.offer)):
+            ctx.world.put(Offering(name, policy.terms, policy.offer, at))
 
 
 def _results_per_second(ctx: Context) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from supervisor.core.evidence import Evidence, Tally, Weights, new_tally, weights
 from supervisor.core.health import Chart, Finding
-from supervisor.core.model import BootTime, FleetState, Health, Seconds
+from supervisor.core.model import BootTime, FleetState, Health, Placement, Seconds
 from supervisor.core.settings import FleetPolicy, Judgement
 
 
@@ -39,9 +39,11 @@ class Fleet:
         self.inventory_error = ""
         self.inventory_failures = 0
         self.last_launch_failure: BootTime | None = None
-        self.capacity_refused: dict[str, BootTime] = {}  # zone -> when it refused
+        self.capacity_refused: dict[Placement, BootTime] = {}  # when each refused
         self.state: FleetState | None = None
         self.reported: set[str] = set()  # unknown machines, each told once
+        self.surplus: dict[str, BootTime] = {}  # machines that no slot needs -> first seen
+        self.leftovers: dict[str, BootTime] = {}  # what is plainly nobody's -> since when it was seen so
         self.look: BootTime | None = None
         self.dirty = True
         self.configure(policy, judgement)
@@ -131,6 +133,7 @@ class Fleet:
         """Forget all suspicion and count the rounds afresh."""
         self.amnesty_from = now
         self.inventories = 0
+        self.leftovers.clear()
         for chart in self.charts.values():
             chart.reset()
             self.set_serving(chart, serving=False)

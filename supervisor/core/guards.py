@@ -25,7 +25,8 @@ class Act(StrEnum):
     RESTART = "restart"
     TERMINATE = "terminate"
     GIVE_UP = "give_up"  # call a launch failed, because its machine did not come up in time
-    KEEP = "keep"  # capture, restore, stop: harmless or asked for
+    SWEEP = "sweep"  # destroy what a machine left behind
+    KEEP = "keep"  # capture, restore, stop, mark: harmless or asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,11 @@ class Facts:
     instances: int
     instances_allowed: int  # 0: no limit
     rejected: str = ""  # who rejected the incident's remediation, '' for nobody
+    group: str = ""  # the Auto Scaling group that launches and registers, '' where we do
+    kept_cost: float = 0.0  # a day, of those in quarantine that run
+    kept_running: int = 0
+    machine_cost: float = 0.0  # a day, of one more
+    cost_allowed: float = 0.0  # a day; 0: no limit
 
 
 def floors(desired: int, lb_share: float, serving_share: float) -> tuple[int, int]:
@@ -137,6 +143,8 @@ def _grace(f: Facts) -> Reading:
 
 
 def _amnesty(f: Facts) -> Reading:
+    if f.by_operator:
+        return Reading("amnesty", False, "asked for by an operator", f"{f.fresh_rounds_needed} clean rounds")
     holds = f.fresh_rounds < f.fresh_rounds_needed
     return Reading("amnesty", holds, f"{f.fresh_rounds} clean rounds", f"{f.fresh_rounds_needed} clean rounds")
 
@@ -239,6 +247,20 @@ def _quarantine_cap(f: Facts) -> Reading:
     return Reading("quarantine_cap", holds, f"{f.quarantined} kept", f"fewer than {f.quarantine_allowed}")
 
 
+def _quarantine_cost(f: Facts) -> Reading:
+    value = f"${f.kept_cost:.2f} a day for {f.kept_running} kept"
+    if not f.cost_allowed or not f.machine_cost:
+        return Reading("quarantine_cost", False, value, "no limit set" if not f.cost_allowed else "price not known")
+    # The first one may be kept at any price: evidence there must be.
+    holds = f.kept_running > 0 and f.kept_cost + f.machine_cost > f.cost_allowed
+    return Reading("quarantine_cost", holds, value, f"at most ${f.cost_allowed:.2f} with one more")
+
+
+def _group(f: Facts) -> Reading:
+    value = f'Auto Scaling group "{f.group}" launches here' if f.group else "none"
+    return Reading("group", bool(f.group), value, "a new machine from it" if f.group else "no group that launches")
+
+
 def _launch_breaker(f: Facts) -> Reading:
     holds = f.launch_failures >= f.launch_allowed and not f.launch_half_open
     return Reading(
@@ -276,7 +298,7 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
         _needs_human,
     ),
     Act.WITHDRAW: (_observe_only, _pause, _hold, _amnesty, _blind, _inventory, _burst, _breaker, _lb_floor),
-    Act.LAUNCH: (_observe_only, _pause, _inventory, _needs_human, _launch_breaker, _max_instances),
+    Act.LAUNCH: (_observe_only, _pause, _inventory, _needs_human, _launch_breaker, _max_instances, _group),
     Act.REGISTER: (_observe_only, _pause),
     Act.ISOLATE: (
         _observe_only,
@@ -289,9 +311,11 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
         _breaker,
         _serving_floor,
         _quarantine_cap,
+        _quarantine_cost,
     ),
     Act.RESTART: (_observe_only, _pause, _hold, _amnesty, _blind, _inventory, _burst, _breaker, _serving_floor),
-    Act.TERMINATE: (_observe_only, _pause, _hold, _inventory),
+    Act.TERMINATE: (_observe_only, _pause, _hold, _amnesty, _inventory),
+    Act.SWEEP: (_mode, _pause, _amnesty, _inventory),
     Act.GIVE_UP: (_blind, _inventory, _unheard),
     Act.KEEP: (_observe_only, _pause),
 }

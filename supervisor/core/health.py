@@ -121,7 +121,7 @@ def judge(chart: Chart, judgement: Judgement, around: Surroundings, now: BootTim
     look_at = min((t for t in looks if t > now), default=None)
 
     if condemned is not None and around.may_condemn:
-        return Finding(Health.SICK, _condemned_sentence(condemned, now), look_at, unready=unready)
+        return Finding(Health.SICK, _condemned_sentence(condemned, chart, now), look_at, unready=unready)
     failing = [e for e in gating if e.fails > 0 and not e.is_stale(now)]
     stale = [e for e in gating if e.is_stale(now)]
     if was is Health.SICK and not stale:
@@ -132,7 +132,13 @@ def judge(chart: Chart, judgement: Judgement, around: Surroundings, now: BootTim
     if failing:
         worst = max(failing, key=lambda e: e.score)
         silent = all(not e.answered for e in failing)
-        return Finding(Health.SUSPECT, f"{worst.check.name}: {worst.text}", look_at, unready=unready, by_silence=silent)
+        return Finding(
+            Health.SUSPECT,
+            f"{worst.check.name}: {worst.text}{_impaired(chart)}",
+            look_at,
+            unready=unready,
+            by_silence=silent,
+        )
     if stale:
         names = ", ".join(sorted(e.check.name for e in stale))
         return Finding(Health.UNKNOWN, f"no fresh result of {names}", look_at, unready=unready)
@@ -147,7 +153,7 @@ def judge(chart: Chart, judgement: Judgement, around: Surroundings, now: BootTim
             unready=unready,
             by_silence=silent,
         )
-    return Finding(Health.HEALTHY, "all checks pass", look_at, unready=unready)
+    return Finding(Health.HEALTHY, f"all checks pass{_impaired(chart)}", look_at, unready=unready)
 
 
 def judge_startup(chart: Chart, judgement: Judgement, now: BootTime) -> Finding:
@@ -198,10 +204,8 @@ def second_class(chart: Chart) -> bool:
     machine = chart.machine
     if machine is None:
         return False
-    return machine.target is TargetHealth.UNHEALTHY or machine.state in (
-        MachineState.STOPPED,
-        MachineState.TERMINATED,
-    )
+    ended = machine.state in (MachineState.STOPPED, MachineState.TERMINATED)
+    return ended or machine.target is TargetHealth.UNHEALTHY or bool(machine.impaired)
 
 
 def _quiet_for(gating: list[Evidence], passes: int, span: Seconds, now: BootTime) -> bool:
@@ -213,9 +217,14 @@ def _soon(look_at: BootTime | None, now: BootTime, judgement: Judgement) -> Boot
     return later if look_at is None else min(look_at, later)
 
 
-def _condemned_sentence(e: Evidence, now: BootTime) -> str:
+def _condemned_sentence(e: Evidence, chart: Chart, now: BootTime) -> str:
     since = 0.0 if e.failing_since is None else now - e.failing_since
-    return f"{e.check.name}: {e.text} — {e.fails} failures in a row, {since:.0f}s"
+    return f"{e.check.name}: {e.text} — {e.fails} failures in a row, {since:.0f}s{_impaired(chart)}"
+
+
+def _impaired(chart: Chart) -> str:
+    found = chart.machine.impaired if chart.machine is not None else ""
+    return f", and the cloud's status check fails: {found}" if found else ""
 
 
 def _stopped_sentence(machine: Machine | None) -> str:

@@ -14,6 +14,7 @@ from supervisor.core.model import (
     IncidentKind,
     IncidentState,
     Instance,
+    Lifecycle,
     Mode,
     Quarantine,
     Resolution,
@@ -74,6 +75,22 @@ def _open(
             suspected_at=ctx.at(-suspected_seconds),
         )
     )
+
+
+def awaiting(ctx: Context, fleet: Fleet) -> dict[int, Incident]:
+    """Return the open incidents whose machine has left its slot, by the slot that waits for another one.
+
+    A machine that was set aside waits only in a group, which launches when it pleases; elsewhere its replacement served
+    before.
+    """
+    left = (Lifecycle.RETIRED, Lifecycle.QUARANTINED) if fleet.policy.group else (Lifecycle.RETIRED,)
+    found: dict[int, Incident] = {}
+    for number in sorted(ctx.world.open_of[fleet.policy.name]):
+        incident = ctx.world.need(Incident, number)
+        instance = ctx.world.get(Instance, incident.instance) if incident.instance else None
+        if instance is not None and instance.lifecycle in left and instance.slot is not None:
+            found[instance.slot] = incident
+    return found
 
 
 SAID_BY_PEOPLE = frozenset({"mode", "pause", "hold"})

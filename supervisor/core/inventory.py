@@ -6,9 +6,10 @@ enough apart, and when not more are absent than could plausibly die at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from supervisor.core import incidents, plans, quarantine
+from supervisor.core import incidents, notices, plans, quarantine
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import breaker_allows
@@ -16,6 +17,7 @@ from supervisor.core.health import Chart
 from supervisor.core.model import (
     COMING,
     BootTime,
+    Holder,
     Instance,
     Lifecycle,
     Machine,
@@ -23,6 +25,7 @@ from supervisor.core.model import (
     Slot,
     Step,
     StepStatus,
+    TargetHealth,
     Verb,
     Workflow,
     WorkflowKind,
@@ -31,12 +34,15 @@ from supervisor.core.requests import Launch
 from supervisor.core.signals import InventorySeen
 
 SET_ASIDE = frozenset({Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED, Lifecycle.RETIRING})
+RESTORED = "restored-journal"
+"""The holder that pauses all acting while the journal is an older copy of itself."""
+RESTORED_GAP = 1_000_000  # more than a journal counts between the newest launch and its loss
 LAUNCH_PATIENCE = 5  # times longer before a machine we have just launched counts as vanished
 
 
 def seen(ctx: Context, fleet: Fleet, signal: InventorySeen) -> list[str]:
     """Take one whole list; return the instances whose standing may have changed."""
-    known = ctx.world.members[signal.fleet]
+    known = [m for m in ctx.world.members[signal.fleet] if _was_seen(ctx, m)]
     if known and not signal.machines:
         # Even a cloud that has lost a machine shows others, or its remains for a while.
         failed(ctx, fleet, f"its list is empty, though {len(known)} machines are known: unknown, not gone")
@@ -47,6 +53,8 @@ def seen(ctx: Context, fleet: Fleet, signal: InventorySeen) -> list[str]:
     fleet.inventory_at = signal.asked
     fleet.inventories += 1
     machines = {m.id: m for m in signal.machines if m.fleet == signal.fleet}
+    if fleet.inventories == 1:
+        _compare_age(ctx, machines.values())
     touched: list[str] = []
     absent: list[Instance] = []
     for name in sorted(ctx.world.members[signal.fleet]):
@@ -65,6 +73,36 @@ def seen(ctx: Context, fleet: Fleet, signal: InventorySeen) -> list[str]:
     return touched
 
 
+def _was_seen(ctx: Context, member: str) -> bool:
+    """Return whether the cloud has shown a machine: one just launched may not be in its list yet."""
+    return ctx.world.need(Instance, member).lifecycle is not Lifecycle.LAUNCHING
+
+
+def _compare_age(ctx: Context, machines: Iterable[Machine]) -> None:
+    """Stop and ask when a machine was launched by a younger journal than ours: this one is a copy from before.
+
+    What it says is then history. Numbers go on above those of the lost journal, so that no token is used twice.
+    """
+    identity = ctx.world.identity
+    younger = max((number for m in machines if (number := _launched_at(m, identity.uid)) is not None), default=0)
+    if younger <= identity.counter:
+        return
+    ctx.world.put(replace(identity, counter=younger + RESTORED_GAP))
+    text = (
+        f"this journal is an older copy: it has counted to {identity.counter}, and machines carry numbers up to "
+        f"{younger}; nothing is touched until a person has compared `sickbay status` with the cloud, "
+        f"then `sickbay resume --name {RESTORED}`"
+    )
+    ctx.world.put(Holder(RESTORED, "the journal is an older copy", "sickbay", ctx.now.wall))
+    ctx.say("journal.restored", text)
+
+
+def _launched_at(machine: Machine, uid: str) -> int | None:
+    """Return our journal's number when it launched a machine; None for another's."""
+    owner, _, number = machine.tag("sickbay:supervisor").partition("/")
+    return int(number) if owner == uid and number.isdecimal() else None
+
+
 def failed(ctx: Context, fleet: Fleet, reason: str) -> None:
     """Note that the cloud did not answer: unknown, never gone."""
     if not fleet.inventory_error:
@@ -81,8 +119,11 @@ def _present(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine, a
     chart.absent_since = None
     if machine.registered is not None and asked >= chart.registered_after:
         chart.registered_seen = asked
+    if _has_drifted(ctx, fleet, instance, machine):
+        return False
     if machine == chart.machine and chart.stopped_since is None:
         return False
+    notices.hear(ctx, fleet, instance, chart.machine, machine)
     chart.machine = machine
     fleet.dirty = True
     if instance.lifecycle in SET_ASIDE:
@@ -108,6 +149,30 @@ def _present(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine, a
     return True
 
 
+def _has_drifted(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine) -> bool:
+    """Believe the cloud where it is safer than the journal; return whether it was believed.
+
+    Who is found isolated stays so: it is kept, like any other. Who should be and is not was changed by somebody: that
+    is told, and left to people.
+    """
+    if machine.isolated == (instance.lifecycle is Lifecycle.QUARANTINED):
+        return False
+    settled = ctx.since(instance.since) >= ctx.settings.judgement.vanished_after  # a cloud's list lags behind
+    if not settled or instance.id in ctx.world.by_instance:
+        return False
+    if machine.isolated and instance.lifecycle not in SET_ASIDE:
+        if instance.slot is not None:
+            slot = ctx.world.need(Slot, instance.fleet, instance.slot)
+            ctx.world.put(replace(slot, occupant=None if slot.occupant == instance.id else slot.occupant))
+        quarantine.keep(ctx, fleet, instance.id, 0, "it was found isolated, which the journal did not know")
+        ctx.move(instance, Lifecycle.QUARANTINED, slot=None)
+        _report(ctx, fleet, machine, "was found isolated and is kept in quarantine")
+        return True
+    if instance.lifecycle is Lifecycle.QUARANTINED and machine.state is MachineState.RUNNING:
+        _report(ctx, fleet, machine, "is in quarantine and was found not isolated: somebody has changed that")
+    return False
+
+
 def _is_gone(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine | None, asked: BootTime) -> bool:
     """Return whether an instance has been absent (or terminated) for long enough to be gone."""
     chart = fleet.charts.get(instance.id)
@@ -127,7 +192,11 @@ def _is_gone(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine | 
 
 def _vanish(ctx: Context, fleet: Fleet, absent: list[Instance]) -> None:
     guards = ctx.settings.guards
-    wanted = [i for i in absent if i.lifecycle not in SET_ASIDE]
+    # One that was still coming, and is shown as terminated, is no news about those that serve.
+    died_young = {i.id for i in absent if i.lifecycle in COMING and _is_shown_dead(fleet, i)}
+    taken = {i.id: machine for i in absent if notices.is_reclaimed(machine := _last_shown(fleet, i)) and machine}
+    proved = died_young | taken.keys()
+    wanted = [i for i in absent if i.lifecycle not in SET_ASIDE and i.id not in proved]
     allowed = breaker_allows(guards.breaker_share, fleet.policy.desired)
     lately = set(fleet.sick_lately(guards.breaker_window, ctx.now.boot))
     if wanted and len(lately | {i.id for i in wanted}) > allowed:
@@ -139,10 +208,15 @@ def _vanish(ctx: Context, fleet: Fleet, absent: list[Instance]) -> None:
                 f"(breaker: at most {allowed}); they are not counted as gone until this is understood"
             )
             ctx.say("inventory.doubtful", text, fleet.policy.name)
-        return
-    fleet.reported.discard("breaker:vanished")
+        absent = [i for i in absent if i.id in proved]
+    else:
+        fleet.reported.discard("breaker:vanished")
     for instance in absent:
-        if instance.lifecycle not in SET_ASIDE and instance.id not in ctx.world.by_instance:
+        if instance.lifecycle not in SET_ASIDE and instance.id in taken:
+            notices.reclaimed(ctx, fleet, instance, taken[instance.id])
+        elif fleet.policy.group and instance.lifecycle in COMING and instance.slot is None:
+            pass  # it never served, and the group has let it go
+        elif instance.lifecycle not in SET_ASIDE and instance.id not in ctx.world.by_instance:
             incidents.open_vanished(ctx, fleet, instance)
             fleet.turned_sick[instance.id] = ctx.now.boot
         if instance.slot is not None:
@@ -150,7 +224,19 @@ def _vanish(ctx: Context, fleet: Fleet, absent: list[Instance]) -> None:
             if slot is not None and slot.occupant == instance.id:
                 ctx.world.put(replace(slot, occupant=None))
         quarantine.end_quarantine(ctx, instance.id, "vanished")
-        ctx.move(instance, Lifecycle.RETIRED)
+        last = _last_shown(fleet, instance)
+        ended, hopeless = (last.reason, last.hopeless) if last is not None else ("", False)
+        ctx.move(instance, Lifecycle.RETIRED, ended=ended, hopeless=hopeless)
+
+
+def _last_shown(fleet: Fleet, instance: Instance) -> Machine | None:
+    chart = fleet.charts.get(instance.id)
+    return chart.machine if chart is not None else None
+
+
+def _is_shown_dead(fleet: Fleet, instance: Instance) -> bool:
+    last = _last_shown(fleet, instance)
+    return last is not None and last.state is MachineState.TERMINATED
 
 
 def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
@@ -159,7 +245,8 @@ def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
     if machine.state in (MachineState.TERMINATED, MachineState.STOPPED) and not machine.isolated:
         return
     if known is not None:
-        _report(ctx, fleet, machine, "is running although it was retired: it is left alone")
+        if ctx.since(known.since) >= ctx.settings.judgement.vanished_after:  # a cloud's list lags behind
+            _report(ctx, fleet, machine, "is running although it was retired: it is left alone")
         return
     if _is_ours_in_flight(ctx, fleet, machine):
         return
@@ -168,24 +255,51 @@ def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
         quarantine.keep(ctx, fleet, machine.id, 0, "adopted: it was already isolated")
         _report(ctx, fleet, machine, "was found isolated and is kept in quarantine")
         return
+    if machine.group != fleet.policy.group:
+        owner = f'to Auto Scaling group "{machine.group}"' if machine.group else "to no Auto Scaling group"
+        _report(ctx, fleet, machine, f"carries the fleet's tag, but belongs {owner}: it is left alone")
+        return
     name = fleet.policy.name
     taken = {slot for owner, slot in ctx.world.by_slot if owner == name}
     slot = min((s for s in ctx.world.free_slots[name] if s not in taken), default=None)
-    if machine.registered:
+    if machine.registered and (not fleet.policy.group or machine.target is TargetHealth.HEALTHY):
         instance = _adopt(ctx, machine, Lifecycle.PROBATION, slot)
         ctx.track(fleet, instance)
         if slot is not None:
             place = ctx.world.need(Slot, name, slot)
             ctx.world.put(replace(place, occupant=machine.id, served_at=ctx.now.wall))
         _report(ctx, fleet, machine, "was found in the load balancer and is adopted")
-    elif slot is not None:
+    elif slot is not None and _is_meant_to_serve(fleet, machine):
         instance = _adopt(ctx, machine, Lifecycle.LAUNCHING, None)
         ctx.track(fleet, instance)
-        missing = incidents.open_missing(ctx, fleet, len(ctx.world.free_slots[name]))
-        plans.begin(ctx, fleet, WorkflowKind.ADOPT, missing.id, slot=slot, candidate=machine.id)
+        lost = incidents.awaiting(ctx, fleet).get(slot) if fleet.policy.group else None
+        about = lost or incidents.open_missing(ctx, fleet, len(ctx.world.free_slots[name]))
+        plans.begin(ctx, fleet, WorkflowKind.ADOPT, about.id, slot=slot, candidate=machine.id)
         _report(ctx, fleet, machine, f"was found running and is brought into slot {slot}")
     else:
-        _report(ctx, fleet, machine, "carries our tag, but no slot is free: it is left alone")
+        _surplus(ctx, fleet, machine)
+
+
+def _is_meant_to_serve(fleet: Fleet, machine: Machine) -> bool:
+    """Return whether a machine outside the load balancer belongs into it: we launched it, or its group did.
+
+    A person's machine from the same template carries the fleet's tag as well. Where there is no load balancer, nothing
+    tells them apart, and who runs serves.
+    """
+    return bool(machine.tag("sickbay:launch-id") or fleet.policy.group or not fleet.policy.balanced)
+
+
+def _surplus(ctx: Context, fleet: Fleet, machine: Machine) -> None:
+    """One that nobody needs: left alone, unless we launched it; then it is kept aside, and ends as quarantines do."""
+    first = fleet.surplus.setdefault(machine.id, ctx.now.boot)
+    if not machine.tag("sickbay:launch-id"):
+        words = "carries the fleet's tag, but is neither in the load balancer nor launched by Sickbay: it is left alone"
+        _report(ctx, fleet, machine, words)
+    elif ctx.now.boot - first >= ctx.settings.judgement.boot_deadline:
+        del fleet.surplus[machine.id]
+        _adopt(ctx, machine, Lifecycle.BOOT_FAILED, None)
+        kept = quarantine.keep(ctx, fleet, machine.id, 0, "surplus: launched by Sickbay, and no slot needs it")
+        _report(ctx, fleet, machine, f"is one too many: it is kept aside until {kept.expires_at:%Y-%m-%d %H:%M} UTC")
 
 
 def _adopt(ctx: Context, machine: Machine, lifecycle: Lifecycle, slot: int | None) -> Instance:
@@ -202,7 +316,7 @@ def _adopt(ctx: Context, machine: Machine, lifecycle: Lifecycle, slot: int | Non
             address=machine.address,
             created_at=ctx.now.wall,
             since=ctx.now.wall,
-            served=lifecycle not in COMING,
+            served=lifecycle not in COMING and lifecycle is not Lifecycle.BOOT_FAILED,
         )
     )
 

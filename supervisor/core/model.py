@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar, TypeAlias
 
-from supervisor.core.requests import Outcome, Request
+from supervisor.core.requests import Outcome, Request, Words
 
 Seconds: TypeAlias = float
 """A duration in seconds. Only inside the core and its shell; people write "30s" in config.toml."""
@@ -129,11 +129,59 @@ class Machine:
     isolated: bool = False
     reason: str = ""  # why it stopped, in the cloud's words
     stopped_by_user: bool = False
-    tags: tuple[tuple[str, str], ...] = ()
+    tags: Words = ()
+    impaired: str = ""  # what the cloud's own status checks find wrong, in its words
+    notices: tuple[str, ...] = ()  # what the cloud announces: retirement, interruption
+    held: str = ""  # why it must not be destroyed, written on the machine itself
+    group: str = ""  # who else owns it and replaces it: an Auto Scaling group
+    hopeless: bool = False  # it ended for a reason that another launch would meet again
 
     def tag(self, name: str) -> str:
         """Return a tag's value, or ''."""
         return next((value for key, value in self.tags if key == name), "")
+
+
+class LeftoverKind(StrEnum):
+    """What a machine leaves behind, and somebody pays for."""
+
+    VOLUME = "volume"
+    INTERFACE = "interface"
+    SNAPSHOT = "snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something of ours that belongs to no machine any more, as a cloud reports it now: seen, not stored."""
+
+    id: str
+    fleet: str
+    kind: LeftoverKind
+    instance: str  # whose it was; '' where nobody knows
+    created_at: datetime
+    held: str = ""  # as a machine's
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where one machine may be launched: a zone, and the provider's own terms (subnet, type)."""
+
+    zone: str
+    spec: Words = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a fleet is launched from, resolved: an immutable image, how it is launched, and where, best first."""
+
+    image: str
+    version: str
+    recipe: Words = ()
+    placements: tuple[Placement, ...] = ()
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """The zones of its placements, each once."""
+        return tuple(dict.fromkeys(placement.zone for placement in self.placements))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +205,8 @@ class Instance:
     held_until: datetime | None = None
     hold_reason: str = ""
     held_by: str = ""
+    ended: str = ""  # why its machine is gone, in the cloud's words
+    hopeless: bool = False  # it is gone for a reason that another launch would meet again
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +238,23 @@ class Image:
     version: str
     last_known_good: bool
     first_seen_at: datetime
+    recipe: Words = ()  # how it is launched, in the provider's own terms
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """The last offer that a fleet's cloud made: what counts when it does not answer at a start.
+
+    `terms` is the configuration that it answers, so that an offer to other terms is not taken.
+    """
+
+    TABLE: ClassVar[str] = "offering"
+    KEY: ClassVar[tuple[str, ...]] = ("fleet",)
+
+    fleet: str
+    terms: str
+    offer: Offer
+    seen_at: datetime
 
 
 class IncidentKind(StrEnum):
@@ -277,7 +344,11 @@ class Verb(StrEnum):
     RESTORE = "restore"
     RESTART = "restart"
     STOP = "stop"
+    MARK = "mark"  # expired: the machine's end is announced on it
+    LAPSE = "lapse"  # wait: the notice has run out
+    UNMARK = "unmark"  # the announced end is called off
     TERMINATE = "terminate"
+    SWEEP = "sweep"
 
 
 class Subject(StrEnum):
@@ -308,6 +379,8 @@ class WorkflowKind(StrEnum):
     RELEASE = "release"  # out of quarantine
     STOP = "stop"  # quarantine outlived its running time
     PURGE = "purge"  # end of a quarantine
+    KEEP = "keep"  # an announced end is called off
+    SWEEP = "sweep"  # of what a machine left behind
 
 
 class WorkflowState(StrEnum):
@@ -346,6 +419,7 @@ class Workflow:
     actor: str = "sickbay"
     ended_at: datetime | None = None
     outcome: str = ""
+    leftover: str = ""  # what kind of thing a sweep destroys; its id is the patient
 
     @property
     def step(self) -> PlannedStep | None:
@@ -400,6 +474,7 @@ class Quarantine:
     ended_by: str = ""  # released, purged, expired
     results: tuple[str, ...] = ()  # the last answers of its checks, one line each
     capture: str = ""  # where its log and states are kept
+    marked_at: datetime | None = None  # its end was announced on it; None: not, or called off
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,6 +573,7 @@ Record: TypeAlias = (
     Instance
     | Slot
     | Image
+    | Offering
     | Incident
     | Workflow
     | Step
@@ -513,6 +589,7 @@ Record: TypeAlias = (
 RECORDS: tuple[type[Record], ...] = (
     Identity,
     Image,
+    Offering,
     Slot,
     Instance,
     Incident,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import plans
+from supervisor.core import plans, quarantine
 from supervisor.core.context import KILL_SWITCH, Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.model import (
@@ -195,7 +195,7 @@ def _kept(ctx: Context, name: str) -> tuple[Instance, Quarantine, Fleet]:
             f"{name} is not in quarantine ({instance.lifecycle}); `sickbay quarantine list` shows who is"
         )
     running = ctx.world.workflow_of(name)
-    if running is not None:
+    if running is not None and not quarantine.is_lapsing(running):
         raise OperatorError(f"{name} is busy: {running.kind} is under way; wait for it to end")
     if ctx.holders:
         raise OperatorError(f"all acting is paused by {', '.join(ctx.holders)}; resume first")
@@ -211,6 +211,7 @@ def _release(ctx: Context, signal: OperatorAsked, verb: ReleaseFromQuarantine) -
         f"{signal.actor} brings {instance.id} back from quarantine{_why(signal)}",
         fleet.policy.name,
     )
+    quarantine.outrank(ctx, fleet, instance.id, signal.actor)
     plans.begin(ctx, fleet, WorkflowKind.RELEASE, kept.incident, patient=instance.id, actor=signal.actor)
     return f"{instance.id} is released; it serves again once it has passed its startup checks"
 
@@ -221,7 +222,10 @@ def _purge(ctx: Context, signal: OperatorAsked, verb: Purge) -> str:
         raise OperatorError(
             f"{instance.id} is held by {instance.held_by}; `sickbay release {instance.id}` ends the hold"
         )
+    if written := ctx.hold_on(instance):
+        raise OperatorError(f"{instance.id} is {written}; it can be purged when that is taken away")
     ctx.say("quarantine.purge", f"{signal.actor} has {instance.id} destroyed{_why(signal)}", fleet.policy.name)
+    quarantine.outrank(ctx, fleet, instance.id, signal.actor)
     plans.begin(ctx, fleet, WorkflowKind.PURGE, kept.incident, patient=instance.id, actor=signal.actor)
     return f"{instance.id} is being destroyed"
 

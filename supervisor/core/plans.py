@@ -14,7 +14,9 @@ from supervisor.core.model import (
     Incident,
     Instance,
     Lifecycle,
+    Placement,
     PlannedStep,
+    Quarantine,
     Removal,
     Subject,
     Verb,
@@ -27,14 +29,16 @@ from supervisor.core.requests import (
     Deregister,
     Isolate,
     Launch,
+    Mark,
     Register,
     Request,
     Restart,
     Restore,
     Stop,
+    Sweep,
     Terminate,
 )
-from supervisor.core.settings import RemediationPolicy
+from supervisor.core.settings import GROUPS_OWN, RemediationPolicy
 
 CAPACITY_MEMORY = 600.0
 
@@ -57,7 +61,9 @@ PLANS: dict[WorkflowKind, tuple[PlannedStep, ...]] = {
     WorkflowKind.RETURN: (planned(Verb.REGISTER), planned(Verb.CONFIRM)),
     WorkflowKind.RELEASE: (planned(Verb.RESTORE), planned(Verb.WARM), planned(Verb.REGISTER), planned(Verb.CONFIRM)),
     WorkflowKind.STOP: (planned(Verb.STOP),),
-    WorkflowKind.PURGE: (planned(Verb.TERMINATE),),
+    WorkflowKind.PURGE: (planned(Verb.MARK), planned(Verb.LAPSE), planned(Verb.TERMINATE)),
+    WorkflowKind.KEEP: (planned(Verb.UNMARK),),
+    WorkflowKind.SWEEP: (planned(Verb.SWEEP),),
 }
 """The engine's own plans; those of remediations come from their plugins."""
 
@@ -73,9 +79,16 @@ def begin(
     candidate: str = "",
     remediation: RemediationPolicy | None = None,
     actor: str = "sickbay",
+    leftover: str = "",
 ) -> Workflow:
     """Freeze a plan in the journal."""
     image = last_known_good(ctx, fleet)
+    plan = remediation.plan if remediation else PLANS[kind]
+    kept = ctx.world.get(Quarantine, patient)
+    if kind is WorkflowKind.RELEASE and kept is not None and kept.marked_at is not None:
+        plan = (*PLANS[WorkflowKind.KEEP], *plan)  # what is marked for its end never serves
+    if fleet.policy.group:
+        plan = tuple(step for step in plan if step.verb not in GROUPS_OWN)
     workflow = ctx.world.put(
         Workflow(
             id=ctx.world.next_id(),
@@ -88,9 +101,10 @@ def begin(
             candidate=candidate,
             image=image.id,
             version=image.version,
-            plan=remediation.plan if remediation else PLANS[kind],
+            plan=plan,
             opened_at=ctx.now.wall,
             actor=actor,
+            leftover=leftover,
         )
     )
     fleet.dirty = True
@@ -174,7 +188,8 @@ def request_for(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedSte
     """Return the whole request of an act, as it will be journalled and sent."""
     name = fleet.policy.name
     if step.verb is Verb.LAUNCH:
-        zone = choose_zone(ctx, fleet, workflow)
+        place = choose_placement(ctx, fleet, workflow)
+        zone = place.zone
         token = ctx.token(name, workflow.incident, workflow.id, step.name, workflow.attempt, zone)
         identity = ctx.world.identity
         tags = (
@@ -183,10 +198,14 @@ def request_for(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedSte
             ("sickbay:launch-id", token),
             ("sickbay:supervisor", f"{identity.uid}/{identity.counter}"),
         )
-        return Launch(name, workflow.image, workflow.version, zone, token, tags)
+        image = ctx.world.get(Image, name, workflow.image)
+        recipe = image.recipe if image is not None else ()
+        return Launch(name, workflow.image, workflow.version, zone, token, tags, recipe + place.spec)
+    token = ctx.token(name, workflow.incident, workflow.id, step.name, workflow.attempt)
+    if step.verb is Verb.SWEEP:
+        return Sweep(name, workflow.patient, token, workflow.leftover)
     if subject is None:
         raise AssertionError(f"step {step.name} of workflow {workflow.id} has no subject")
-    token = ctx.token(name, workflow.incident, workflow.id, step.name, workflow.attempt)
     match step.verb:
         case Verb.WITHDRAW:
             return Deregister(name, subject.id, token)
@@ -203,14 +222,20 @@ def request_for(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedSte
         case Verb.STOP:
             return Stop(name, subject.id, token)
         case Verb.TERMINATE:
-            return Terminate(name, subject.id, token)
-        case Verb.WARM | Verb.CONFIRM:
+            return Terminate(name, subject.id, token, waived="" if workflow.actor == "sickbay" else workflow.actor)
+        case Verb.MARK:
+            failed = subject.lifecycle is Lifecycle.BOOT_FAILED
+            return Mark(name, subject.id, token, "failed-candidate" if failed else "expired")
+        case Verb.UNMARK:
+            return Mark(name, subject.id, token, "")
+        case Verb.WARM | Verb.CONFIRM | Verb.LAPSE:
             raise AssertionError(f"{step.verb} is a wait")
 
 
-def choose_zone(ctx: Context, fleet: Fleet, workflow: Workflow) -> str:
-    """Return the zone with the fewest machines; one that refused for want of capacity comes last for a while."""
-    counts = dict.fromkeys(fleet.policy.zones, 0)
+def choose_placement(ctx: Context, fleet: Fleet, workflow: Workflow) -> Placement:
+    """Return a place in the zone with the fewest machines; one that refused for want of capacity comes last for a while."""
+    places = fleet.policy.places
+    counts = dict.fromkeys((place.zone for place in places), 0)
     for member in ctx.world.members[fleet.policy.name]:
         instance = ctx.world.need(Instance, member)
         away = (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED, Lifecycle.RETIRING)
@@ -220,6 +245,12 @@ def choose_zone(ctx: Context, fleet: Fleet, workflow: Workflow) -> str:
         other = ctx.world.need(Workflow, number)
         if other.zone in counts and not other.candidate and other.id != workflow.id:
             counts[other.zone] += 1
-    refused = {z for z, at in fleet.capacity_refused.items() if ctx.now.boot - at < CAPACITY_MEMORY}
-    order = {zone: place for place, zone in enumerate(fleet.policy.zones)}
-    return min(counts, key=lambda zone: (zone in refused, counts[zone], order[zone]))
+    refused = {place for place, at in fleet.capacity_refused.items() if ctx.now.boot - at < CAPACITY_MEMORY}
+    order = {place: number for number, place in enumerate(places)}
+    return min(places, key=lambda place: (place in refused, counts[place.zone], order[place]))
+
+
+def placement_of(fleet: Fleet, launch: Launch) -> Placement | None:
+    """Return which of the fleet's places a launch was for; None when the configuration has changed since."""
+    asked = set(launch.spec)
+    return next((p for p in fleet.policy.places if p.zone == launch.zone and asked.issuperset(p.spec)), None)

@@ -73,6 +73,8 @@ def decide_instance(
         return Nothing("a workflow is under way")
     if finding.health is Health.SICK:
         return _decide_sick(lifecycle, facts, ladder, rung)
+    if lifecycle in SERVING and finding.unready and facts.group:
+        return Nothing(f'not ready, and left in the load balancer: Auto Scaling group "{facts.group}" registers here')
     if lifecycle in SERVING and finding.unready:
         readings = holding(Act.WITHDRAW, facts)
         return Hold("withdraw", readings) if readings else Withdraw()

@@ -9,17 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+Words: TypeAlias = tuple[tuple[str, str], ...]
+"""A provider's own terms, such as a template's version or a subnet: only it reads them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Start one machine from an image. The answer names the instance."""
+    """Start one machine from an image. The answer names the instance.
+
+    `spec` says in the provider's own terms what is launched (template, version) and where (subnet, type).
+    """
 
     fleet: str
     image: str
     version: str
     zone: str
     token: str
-    tags: tuple[tuple[str, str], ...] = ()
+    tags: Words = ()
+    spec: Words = ()
     verb: Literal["launch"] = "launch"
 
 
@@ -96,17 +103,45 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Terminate:
-    """Destroy an instance that is ours, out of the load balancer and no longer wanted."""
+    """Destroy an instance that is ours, out of the load balancer and no longer wanted.
+
+    `waived` says who wants it although evidence may not be complete; '' for nobody.
+    """
 
     fleet: str
     instance: str
     token: str
+    waived: str = ""
     verb: Literal["terminate"] = "terminate"
 
 
-Request: TypeAlias = Launch | Register | Deregister | Capture | Isolate | Restore | Restart | Stop | Terminate
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Write on an instance what it is now: `expired` and `failed-candidate` permit its end, '' takes that back."""
 
-DESTRUCTIVE = (Deregister, Isolate, Restart, Stop, Terminate)
+    fleet: str
+    instance: str
+    token: str
+    state: str
+    verb: Literal["mark"] = "mark"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Destroy what an instance of ours left behind: a volume, an interface, a snapshot (`kind`)."""
+
+    fleet: str
+    instance: str  # the id of what is left: in the journal it is the subject
+    token: str
+    kind: str
+    verb: Literal["sweep"] = "sweep"
+
+
+Request: TypeAlias = (
+    Launch | Register | Deregister | Capture | Isolate | Restore | Restart | Stop | Mark | Terminate | Sweep
+)
+
+DESTRUCTIVE = (Deregister, Isolate, Restart, Stop, Terminate, Sweep)
 """Requests that take something away: the kill switch is read again immediately before each of these."""
 
 
@@ -121,10 +156,15 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A definite no, without any effect. `capacity` means that another zone may say yes."""
+    """A definite no, without any effect.
+
+    `capacity` means that another placement may say yes; `hopeless`, that none will until a person has changed something
+    (a limit of the account, a key, an image that is gone).
+    """
 
     reason: str
     capacity: bool = False
+    hopeless: bool = False
     outcome: Literal["refused"] = "refused"
 
 

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from supervisor.core.model import Lifecycle, Mode, PlannedStep, Role, Seconds
+from supervisor.core.model import (
+    Lifecycle,
+    Mode,
+    Offer,
+    Placement,
+    PlannedStep,
+    Role,
+    Seconds,
+    Subject,
+    Verb,
+)
+from supervisor.core.requests import Words
+
+GROUPS_OWN = frozenset({Verb.WITHDRAW, Verb.REGISTER})
+"""What an Auto Scaling group does for its members: one that we withdrew first, it might destroy as unhealthy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +42,11 @@ class RemediationPolicy:
     removes: bool  # whether the patient leaves the fleet
     starts_from: frozenset[Lifecycle]
 
+    def within_group(self) -> RemediationPolicy:
+        """Return the plan for a machine of a group: without what the group does itself."""
+        kept = (step for step in self.plan if step.subject is Subject.PATIENT and step.verb not in GROUPS_OWN)
+        return replace(self, plan=tuple(kept))
+
 
 @dataclass(frozen=True, slots=True)
 class FleetPolicy:
@@ -43,6 +62,38 @@ class FleetPolicy:
     inventory_interval: Seconds = 10.0
     environment: str = ""
     mode: Mode | None = None  # None: the supervisor's
+    recipe: Words = ()  # how the image is launched, in the provider's own terms
+    placements: tuple[Placement, ...] = ()  # where exactly, best first; one for each zone when none is given
+    terms: str = ""  # which configuration of the provider the offer answers
+    group: str = ""  # an Auto Scaling group that launches and registers; then we don't
+    hourly_price: float = 0.0  # of one machine; 0: not known
+    balanced: bool = True  # a load balancer says who serves
+
+    @property
+    def offer(self) -> Offer:
+        """What it is launched from."""
+        return Offer(self.image, self.version, self.recipe, self.places)
+
+    @property
+    def places(self) -> tuple[Placement, ...]:
+        """Where it may launch, best first."""
+        return self.placements or tuple(Placement(zone) for zone in self.zones)
+
+    @property
+    def rungs(self) -> tuple[RemediationPolicy, ...]:
+        """The ladder as it is climbed: a group that launches and registers does so unasked, once one of its own leaves."""
+        return tuple(rung.within_group() for rung in self.ladder) if self.group else self.ladder
+
+    def resolved(self, offer: Offer) -> FleetPolicy:
+        """Take an offer of its cloud."""
+        return replace(
+            self,
+            image=offer.image,
+            version=offer.version,
+            zones=offer.zones,
+            recipe=offer.recipe,
+            placements=offer.placements,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +128,8 @@ class Judgement:
     """A new machine that has not passed its startup checks by then has failed to boot."""
     confirm_deadline: Seconds = 300.0
     """A new machine that is not healthy at the load balancer by then has failed."""
+    unclear_deadline: Seconds = 900.0
+    """An act that the cloud has not answered clearly by then is told to people; it is sent again all the same."""
     probation: Seconds = 600.0
     """A new machine is watched this long while it serves, before it counts as in service."""
     probation_quiet: Seconds = 120.0
@@ -131,6 +184,8 @@ class Guards:
     """After a replacement serves, nothing is removed from its slot for this long."""
     quarantine_cap: int = 2
     """Machines of a fleet that may be in quarantine at once."""
+    quarantine_daily: float = 0.0
+    """What the machines of a fleet in quarantine may cost a day, at its `hourly_price`; 0 for no limit."""
     max_instances: int = 0
     """Machines over all fleets, above which nothing is launched; 0 for no limit."""
     launch_failures: int = 2
@@ -157,6 +212,10 @@ class Retention:
     """A machine that was set aside runs this long, then it is stopped."""
     kept: Seconds = 72 * 3600.0
     """It is destroyed after this time, unless somebody holds it."""
+    notice: Seconds = 3600.0
+    """Between the mark `expired` on a machine and its end: the time to hold it after all."""
+    snapshots: Seconds = 30 * 86400.0
+    """Snapshots of a machine that was set aside are kept this long after it is gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-from supervisor.core.model import BootTime, Incident, Lifecycle, Machine, Record, Seconds, Status, Step, Workflow
+from supervisor.core.model import (
+    BootTime,
+    Incident,
+    Leftover,
+    Lifecycle,
+    Machine,
+    Record,
+    Seconds,
+    Status,
+    Step,
+    Workflow,
+)
 from supervisor.core.requests import Outcome, Request
 from supervisor.core.settings import Settings
 
@@ -53,6 +64,15 @@ class InventoryFailed:
 
     fleet: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftoversSeen:
+    """A whole list of what a fleet's machines left behind, asked for at `asked` (boot clock)."""
+
+    fleet: str
+    leftovers: tuple[Leftover, ...]
+    asked: BootTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +230,7 @@ Signal: TypeAlias = (
     ResultsReported
     | InventorySeen
     | InventoryFailed
+    | LeftoversSeen
     | StepFinished
     | SentinelReported
     | SettingsLoaded

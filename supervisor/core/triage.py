@@ -10,7 +10,7 @@ from bisect import bisect
 from dataclasses import replace
 from typing import assert_never
 
-from supervisor.core import incidents, inventory, plans, workflow
+from supervisor.core import groups, incidents, inventory, plans, quarantine, workflow
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import breaker_allows
@@ -30,6 +30,7 @@ from supervisor.core.model import (
     Resolution,
     Slot,
     TargetHealth,
+    Workflow,
     WorkflowKind,
 )
 from supervisor.core.policy import Fill, Hold, Nothing, Remediate, Return, Withdraw, decide_instance, decide_slot
@@ -66,7 +67,8 @@ def decide(ctx: Context, fleet: Fleet) -> None:
         _decide_instance(ctx, fleet, name)
     _close_recovered(ctx, fleet)
     _fill(ctx, fleet)
-    _retain(ctx, fleet)
+    quarantine.retain(ctx, fleet)
+    _trim_ledger(ctx)
     for _ in range(3):  # what one workflow ends, another may wait for
         before = fleet.dirty
         fleet.dirty = False
@@ -159,7 +161,7 @@ def _decide_instance(ctx: Context, fleet: Fleet, name: str) -> None:
         return
     facts = ctx.facts(fleet, instance=instance, incident=incident)
     rung = incident.rung if incident else 0
-    decision = decide_instance(chart.finding, instance.lifecycle, facts, fleet.policy.ladder, rung, under_way=under_way)
+    decision = decide_instance(chart.finding, instance.lifecycle, facts, fleet.policy.rungs, rung, under_way=under_way)
     match decision:
         case Remediate():
             if incident is not None:
@@ -175,6 +177,8 @@ def _decide_instance(ctx: Context, fleet: Fleet, name: str) -> None:
             number = incident.id if incident else 0
             plans.begin(ctx, fleet, WorkflowKind.RETURN, number, slot=instance.slot, patient=name)
         case Hold():
+            if set(decision.guards) <= quarantine.ROOM:
+                quarantine.make_room(ctx, fleet, decision.guards)
             if incident is not None and incident.state is not IncidentState.ESCALATED:
                 incidents.hold(ctx, incident, f"{decision.what} {name}", decision.readings)
         case Nothing() | Fill():
@@ -197,6 +201,8 @@ def _close_recovered(ctx: Context, fleet: Fleet) -> None:
             text = f"{incident.instance} recovered by itself; nothing was removed"
             incidents.close(ctx, incident, Resolution.RECOVERED, text)
         elif instance is not None and instance.lifecycle is Lifecycle.QUARANTINED:
+            if fleet.policy.group and instance.slot in ctx.world.slots_of[fleet.policy.name]:
+                continue  # until a new member serves in its place
             incidents.close(ctx, incident, Resolution.SET_ASIDE, f"{incident.instance} is set aside")
 
 
@@ -207,14 +213,10 @@ def _fill(ctx: Context, fleet: Fleet) -> None:
         return
     free = sorted(s for s in ctx.world.free_slots[name] if s < fleet.policy.desired)
     empty = [s for s in free if (name, s) not in ctx.world.by_slot]
-    lost = {
-        instance.slot: incident
-        for number in sorted(ctx.world.open_of[name])
-        if (incident := ctx.world.need(Incident, number)).instance
-        and (instance := ctx.world.get(Instance, incident.instance)) is not None
-        and instance.lifecycle is Lifecycle.RETIRED
-        and instance.slot is not None
-    }
+    lost = incidents.awaiting(ctx, fleet)
+    if fleet.policy.group:
+        groups.adopt_late(ctx, fleet, empty)
+        empty = [s for s in empty if (name, s) not in ctx.world.by_slot]
     for slot in empty:
         if slot not in lost and not is_amnesty_over(ctx, fleet):
             continue  # an inventory may still bring the machine that belongs here
@@ -228,6 +230,7 @@ def _fill(ctx: Context, fleet: Fleet) -> None:
             case Hold() as held:
                 what = f"launch into slot {slot}" if slot in lost else f"launch {len(empty)}"
                 _hold_fill(ctx, incident, what, held)
+                groups.give_up(ctx, fleet, slot, incident.id, held.guards)
             case _:
                 pass
     missing = ctx.world.incident_of(name, "")
@@ -242,8 +245,10 @@ def _fill(ctx: Context, fleet: Fleet) -> None:
             slot not in free
             and lost_incident.instance not in ctx.world.by_instance
             and (name, slot) not in ctx.world.by_slot
+            and (not fleet.policy.group or groups.has_delivered(ctx, fleet, slot, lost_incident))
         ):
-            incidents.close(ctx, lost_incident, Resolution.REPLACED, f"slot {slot} is filled again")
+            current = ctx.world.need(Incident, lost_incident.id)
+            incidents.close(ctx, current, Resolution.REPLACED, f"slot {slot} is filled again")
 
 
 def _hold_fill(ctx: Context, incident: Incident, what: str, held: Hold) -> None:
@@ -254,19 +259,7 @@ def _hold_fill(ctx: Context, incident: Incident, what: str, held: Hold) -> None:
     incidents.hold(ctx, ctx.world.need(Incident, incident.id), what, held.readings)
 
 
-def _retain(ctx: Context, fleet: Fleet) -> None:
-    """Stop and end quarantines whose time has come; never one that is held."""
-    for kept in ctx.kept(fleet):
-        instance = ctx.world.get(Instance, kept.instance)
-        if instance is None or kept.instance in ctx.world.by_instance:
-            continue
-        held = instance.held_until is not None and instance.held_until > ctx.now.wall
-        if held:
-            continue
-        if kept.expires_at <= ctx.now.wall:
-            plans.begin(ctx, fleet, WorkflowKind.PURGE, kept.incident, patient=kept.instance)
-        elif not kept.stopped and kept.stop_at <= ctx.now.wall:
-            plans.begin(ctx, fleet, WorkflowKind.STOP, kept.incident, patient=kept.instance)
+def _trim_ledger(ctx: Context) -> None:
     for removal in [r for r in ctx.world.values(Removal) if r.settled_at is not None]:
         if ctx.since(removal.at) > LEDGER_KEPT:
             ctx.world.delete(removal)
@@ -300,11 +293,15 @@ def _fleet_look(ctx: Context, fleet: Fleet) -> BootTime | None:
     """Return when this fleet must be looked at again, if nothing happens before."""
     name, now = fleet.policy.name, ctx.now.boot
     looks: list[BootTime] = []
-    busy = ctx.world.running[name] or ctx.world.open_of[name] or not is_amnesty_over(ctx, fleet)
+    running = [ctx.world.need(Workflow, number) for number in ctx.world.running[name]]
+    lapsing = {w.patient for w in running if quarantine.is_lapsing(w)}
+    busy = len(running) > len(lapsing) or ctx.world.open_of[name] or not is_amnesty_over(ctx, fleet)
     if busy or fleet.sick or fleet.unready or fleet.withdrawn or ctx.holders:
         looks.append(now + RECHECK)
     for kept in ctx.kept(fleet):
         due = kept.expires_at if kept.stopped else min(kept.stop_at, kept.expires_at)
+        if kept.instance in lapsing:
+            due = quarantine.ends_at(ctx, kept) or due
         looks.append(max(now + RECHECK, ctx.to_boot(due)))
     return min(looks, default=None)
 

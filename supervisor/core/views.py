@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import datetime
 from itertools import islice
 
+from supervisor.core import quarantine
 from supervisor.core.cards import card
 from supervisor.core.context import Context
 from supervisor.core.documents import (
@@ -121,6 +122,9 @@ def _stands_out(ctx: Context, fleet: Fleet, instance: Instance) -> bool:
     chart = fleet.charts.get(instance.id)
     if chart is None or chart.finding.health is not Health.HEALTHY or instance.lifecycle not in SERVING:
         return True
+    machine = chart.machine
+    if machine is not None and (machine.impaired or machine.notices or machine.held):
+        return True
     return instance.held_until is not None or instance.id in ctx.world.by_instance
 
 
@@ -160,6 +164,9 @@ def instance_view(ctx: Context, fleet: Fleet | None, instance: Instance, good: I
         "since": _time(instance.since),
         "held_until": _time(instance.held_until),
         "hold_reason": instance.hold_reason,
+        "held": ctx.hold_on(instance),
+        "impaired": machine.impaired if machine else "",
+        "notices": list(machine.notices) if machine else [],
         "doing": _doing(running),
         "incident": ctx.world.open_incidents.get((instance.fleet, instance.id)),
     }
@@ -292,6 +299,8 @@ def quarantine_view(ctx: Context, kept: Quarantine) -> QuarantineDoc:
         "expires_at": _time(kept.expires_at),
         "stopped": kept.stopped,
         "held_until": _time(instance.held_until) if instance else None,
+        "held": ctx.hold_on(instance),
+        "ends_at": None if kept.ended_at else _time(quarantine.ends_at(ctx, kept)),
         "ended_at": _time(kept.ended_at),
         "ended_by": kept.ended_by,
         "results": list(kept.results),

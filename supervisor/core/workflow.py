@@ -11,18 +11,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import incidents, plans, quarantine
+from supervisor.core import groups, incidents, plans, quarantine
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, Reading, holding
 from supervisor.core.model import (
     GONE,
+    SERVING,
     Health,
     Incident,
     IncidentState,
     Instance,
     Lifecycle,
     PlannedStep,
+    Quarantine,
     Resolution,
     Slot,
     Step,
@@ -35,14 +37,16 @@ from supervisor.core.model import (
     WorkflowState,
 )
 from supervisor.core.requests import (
+    DESTRUCTIVE,
     Launch,
     Refused,
     Terminate,
+    Throttled,
 )
 from supervisor.core.settings import RemediationPolicy
 from supervisor.core.signals import Perform
 
-WAITS = frozenset({Verb.WARM, Verb.CONFIRM})
+WAITS = frozenset({Verb.WARM, Verb.CONFIRM, Verb.LAPSE})
 ACT_OF: dict[Verb, Act] = {
     Verb.WITHDRAW: Act.WITHDRAW,
     Verb.CAPTURE: Act.KEEP,
@@ -52,7 +56,10 @@ ACT_OF: dict[Verb, Act] = {
     Verb.RESTORE: Act.KEEP,
     Verb.RESTART: Act.RESTART,
     Verb.STOP: Act.KEEP,
+    Verb.MARK: Act.KEEP,
+    Verb.UNMARK: Act.KEEP,
     Verb.TERMINATE: Act.TERMINATE,
+    Verb.SWEEP: Act.SWEEP,
 }
 BACKOFF_CAP = 60.0
 
@@ -63,7 +70,7 @@ def advance(ctx: Context, fleet: Fleet, number: int) -> None:
         workflow = ctx.world.need(Workflow, number)
         if workflow.state is not WorkflowState.RUNNING:
             return
-        if _abandon_if_recovered(ctx, fleet, workflow):
+        if _abandon_if_recovered(ctx, fleet, workflow) or quarantine.is_called_off(ctx, fleet, workflow):
             return
         step = workflow.step
         if step is None:
@@ -110,11 +117,14 @@ def _subject(ctx: Context, workflow: Workflow, step: PlannedStep) -> Instance | 
 def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row: Step | None) -> bool:
     """Write the intent of an act, or send it again; return whether the plan moved on."""
     if row is not None:
-        _send(ctx, row)
+        if fleet.inventory_at is not None and not _is_barred(ctx, fleet, workflow, step, row):
+            _send(ctx, row)  # after a start, first what the cloud says, then what the journal says
         return False
     subject = _subject(ctx, workflow, step)
-    if step.verb is not Verb.LAUNCH and (subject is None or subject.lifecycle in GONE):
+    if step.verb not in (Verb.LAUNCH, Verb.SWEEP) and (subject is None or subject.lifecycle in GONE):
         return _skip(ctx, workflow, step, "the machine is gone")
+    if step.verb is Verb.MARK and _is_marked(ctx, workflow):
+        return _skip(ctx, workflow, step, "it is marked already")
     if step.verb is Verb.LAUNCH and workflow.retry_at is not None and ctx.now.wall < workflow.retry_at:
         return False
     held = _held(ctx, fleet, workflow, step, subject)
@@ -122,8 +132,9 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
     if held:
         if step.optional and all(reading.guard == "lb_floor" for reading in held):
             return _skip(ctx, workflow, step, held[0].sentence())
-        if step.verb is Verb.ISOLATE and [r.guard for r in held] == ["quarantine_cap"]:
-            quarantine.make_room(ctx, fleet)
+        guards = {reading.guard for reading in held}
+        if step.verb is Verb.ISOLATE and guards <= quarantine.ROOM:
+            quarantine.make_room(ctx, fleet, guards)
         if incident is not None and incident.state is not IncidentState.CLOSED:
             incidents.hold(ctx, incident, step.name, held)
         return False
@@ -135,10 +146,21 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
         _count_lineage(ctx, workflow)
     elif isinstance(request, Terminate) and subject is not None:
         ctx.move(subject, Lifecycle.RETIRING)
-    target = subject.id if subject else workflow.fleet
+    target = subject.id if subject else workflow.patient or workflow.fleet
     ctx.audit(f"step.{step.name}", target, actor=workflow.actor, reason=_why(incident))
     _send(ctx, ctx.world.need(Step, workflow.id, step.name, workflow.attempt))
     return False
+
+
+def _is_barred(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row: Step) -> bool:
+    """Whether an act that certainly had no effect yet (a pause, too many calls) must not be sent on: it is held now."""
+    if not isinstance(row.outcome, Throttled) or not isinstance(row.request, DESTRUCTIVE):
+        return False
+    held = _held(ctx, fleet, workflow, step, _subject(ctx, workflow, step))
+    incident = ctx.world.get(Incident, workflow.incident)
+    if held and incident is not None and incident.state is not IncidentState.CLOSED:
+        incidents.hold(ctx, incident, step.name, held)
+    return bool(held)
 
 
 def _unhold(ctx: Context, workflow: Workflow) -> None:
@@ -208,12 +230,15 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
     """Look whether a wait is over; return whether the plan moved on."""
     if row is None:
         row = ctx.world.put(Step(workflow.id, step.name, workflow.attempt, StepStatus.INTENT, ctx.now.wall))
+    if step.verb is Verb.LAPSE:
+        return _lapse(ctx, workflow, row)
     subject = _subject(ctx, workflow, step)
     chart = fleet.charts.get(subject.id) if subject else None
     judgement = ctx.settings.judgement
     limit = judgement.boot_deadline if step.verb is Verb.WARM else judgement.confirm_deadline
     if subject is None or chart is None or subject.lifecycle in GONE:
-        _wait_failed(ctx, fleet, workflow, row, "its machine is gone")
+        why = f"its machine is gone ({subject.ended})" if subject and subject.ended else "its machine is gone"
+        _wait_failed(ctx, fleet, workflow, row, why, hopeless=subject is not None and subject.hopeless)
         return False
     if chart.confirmed_stopped:
         _wait_failed(ctx, fleet, workflow, row, chart.finding.reason)
@@ -247,6 +272,21 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
     return False
 
 
+def _is_marked(ctx: Context, workflow: Workflow) -> bool:
+    kept = ctx.world.get(Quarantine, workflow.patient)
+    return kept is not None and kept.marked_at is not None
+
+
+def _lapse(ctx: Context, workflow: Workflow, row: Step) -> bool:
+    """Wait until the notice of a machine's end has run out."""
+    kept = ctx.world.get(Quarantine, workflow.patient)
+    ends = quarantine.ends_at(ctx, kept) if kept is not None and kept.ended_at is None else None
+    if ends is not None and ctx.now.wall < ends:
+        return False
+    ctx.world.put(replace(row, status=StepStatus.DONE, done_at=ctx.now.wall))
+    return True
+
+
 def _goal(step: PlannedStep) -> str:
     return "ready" if step.verb is Verb.WARM else "healthy in the load balancer"
 
@@ -265,6 +305,8 @@ def _now_serves(ctx: Context, fleet: Fleet, workflow: Workflow, instance: Instan
     slot = workflow.slot
     if workflow.kind is WorkflowKind.RELEASE:
         slot = min(ctx.world.free_slots[name] - {s for f, s in ctx.world.by_slot if f == name}, default=None)
+    if instance.lifecycle not in SERVING:  # nobody registered it here: its group did
+        instance = ctx.move(instance, Lifecycle.PROBATION)
     instance = ctx.world.put(replace(instance, served=True, slot=slot))
     if slot is not None:
         place = ctx.world.need(Slot, name, slot)
@@ -296,17 +338,25 @@ def _launches_work(ctx: Context, fleet: str) -> None:
             ctx.world.put(replace(slot, failures=0))
 
 
-def _wait_failed(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, why: str) -> None:
+def _wait_failed(
+    ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, why: str, *, hopeless: bool = False
+) -> None:
     step = next(planned for planned in workflow.plan if planned.name == row.name)
     ctx.world.put(replace(row, status=StepStatus.FAILED, done_at=ctx.now.wall, outcome=Refused(why)))
     if step.subject is Subject.CANDIDATE:
-        candidate_failed(ctx, fleet, workflow, why)
+        candidate_failed(ctx, fleet, workflow, why, hopeless=hopeless)
     else:
         patient_failed(ctx, fleet, workflow, why)
 
 
-def candidate_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str) -> None:
-    """A newcomer never served: keep it as an exemplar, let the one before it go, and try again if the slot may."""
+def candidate_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str, *, hopeless: bool = False) -> None:
+    """A newcomer never served: keep it as an exemplar, let the one before it go, and try again if the slot may.
+
+    `hopeless`: no launch will succeed until a person has changed something, so none is tried, in no slot.
+    """
+    if fleet.policy.group and workflow.kind is WorkflowKind.ADOPT:
+        groups.leave_to_it(ctx, fleet, workflow, why)
+        return
     guards, name = ctx.settings.guards, fleet.policy.name
     candidate = ctx.world.get(Instance, workflow.candidate) if workflow.candidate else None
     incident = ctx.world.need(Incident, workflow.incident)
@@ -319,17 +369,14 @@ def candidate_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str) -
     failures = 1
     if workflow.slot is not None:
         slot = ctx.world.need(Slot, name, workflow.slot)
-        failures = slot.failures + 1
+        failures = max(slot.failures + 1, guards.launch_failures if hopeless else 0)
         slot = ctx.world.put(replace(slot, failures=failures))
-        if failures >= guards.lineage_limit or ctx.lineage(slot) >= guards.lineage_limit:
-            ctx.world.put(replace(slot, needs_human=f"{failures} launches in a row failed: {why}"))
+        if hopeless or failures >= guards.lineage_limit or ctx.lineage(slot) >= guards.lineage_limit:
+            said = f"another launch would fail as well: {why}" if hopeless else f"{failures} launches in a row failed"
+            ctx.world.put(replace(slot, needs_human=said if hopeless else f"{said}: {why}"))
             plans.end(ctx, fleet, workflow, WorkflowState.FAILED, why)
-            incidents.escalate(
-                ctx,
-                incident,
-                f"{failures} launches in a row failed in slot {slot.number}; "
-                f"`sickbay retry {name} {slot.number}` tries again",
-            )
+            text = f"{said} — slot {slot.number}: `sickbay retry {name} {slot.number}` tries again"
+            incidents.escalate(ctx, incident, text)
             return
     if workflow.kind is WorkflowKind.ADOPT:
         plans.end(ctx, fleet, workflow, WorkflowState.FAILED, why)
@@ -383,6 +430,8 @@ def finish(ctx: Context, fleet: Fleet, workflow: Workflow) -> None:
     if workflow.kind is WorkflowKind.REMEDIATE:
         if workflow.candidate:
             incidents.close(ctx, incident, Resolution.REPLACED, f"{workflow.candidate} replaced {workflow.patient}")
+        elif isolated and groups.owes(ctx, fleet, workflow.slot):
+            pass  # the incident goes on until a new member serves
         elif isolated:
             incidents.close(ctx, incident, Resolution.SET_ASIDE, f"{workflow.patient} is set aside")
         else:

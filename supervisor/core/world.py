@@ -20,6 +20,7 @@ from supervisor.core.model import (
     IncidentState,
     Instance,
     Lifecycle,
+    Offering,
     OutboxMessage,
     Quarantine,
     Record,
@@ -207,7 +208,7 @@ class World:
             case Removal():
                 if record.settled_at is None:
                     _toggle(self.unsettled[record.fleet], record.id, add=add)
-            case Step() | Image() | Holder() | OutboxMessage() | Thread() | AuditEntry() | Identity():
+            case Step() | Image() | Offering() | Holder() | OutboxMessage() | Thread() | AuditEntry() | Identity():
                 pass
 
 

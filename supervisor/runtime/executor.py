@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from supervisor.core.requests import Outcome, Refused, Throttled, Unclear
+from supervisor.core.requests import Outcome, Refused, Request, Throttled, Unclear
 from supervisor.core.signals import Perform, StepFinished
 from supervisor.ports import Cloud
 
@@ -28,9 +28,9 @@ class Executor:
         self,
         clouds: Mapping[str, Cloud],
         finished: Callable[[StepFinished], None],
-        gate: Callable[[], str],
+        gate: Callable[[Request], str],
     ) -> None:
-        """`gate` returns why nothing may be changed now, or ''."""
+        """`gate` returns why a request may not be carried out now, or ''."""
         self._clouds = clouds
         self._finished = finished
         self._gate = gate
@@ -74,7 +74,7 @@ class Executor:
         cloud = self._clouds.get(request.fleet)
         if cloud is None:
             return Refused(f"fleet {request.fleet} is not configured")
-        closed = self._gate()
+        closed = self._gate(request)
         if closed:
             return Throttled(closed)
         try:

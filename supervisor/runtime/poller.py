@@ -1,14 +1,18 @@
-"""Asks each fleet's cloud for its machines, at the configured interval and right after anything was changed."""
+"""Asks each fleet's cloud for its machines, at the configured interval and right after anything was changed.
+
+What machines left behind is asked for about once an hour.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
 from supervisor.core.model import Seconds
-from supervisor.core.signals import InventoryFailed, InventorySeen
+from supervisor.core.signals import InventoryFailed, InventorySeen, LeftoversSeen
 from supervisor.errors import ProviderError
 from supervisor.ports import Clock, Cloud
 
@@ -16,6 +20,10 @@ log = structlog.get_logger()
 
 ANSWER_LIMIT: Seconds = 30.0
 LEAST_PAUSE: Seconds = 0.2
+LEFTOVERS_FIRST: Seconds = 300.0
+LEFTOVERS_INTERVAL: Seconds = 3600.0
+
+T = TypeVar("T")
 
 
 class Poller:
@@ -53,16 +61,35 @@ class Poller:
                 pass
             self._now.clear()
 
+    async def watch_leftovers(self, report: Callable[[LeftoversSeen], None]) -> None:
+        """Ask for ever what machines left behind, seldom. A failure is unknown: nothing is reported."""
+        await asyncio.sleep(LEFTOVERS_FIRST)
+        while True:
+            asked = self._clock.now().boot
+            found, trouble = await _answer(self._cloud.leftovers())
+            if found is None:
+                log.warning("leftovers.unknown", fleet=self.fleet, error=trouble)
+            else:
+                report(LeftoversSeen(self.fleet, tuple(found), asked))
+            await asyncio.sleep(LEFTOVERS_INTERVAL)
+
     async def _ask(self) -> InventorySeen | InventoryFailed:
         asked = self._clock.now().boot
-        try:
-            async with asyncio.timeout(ANSWER_LIMIT):
-                machines = await self._cloud.inventory()
-        except TimeoutError:
-            return InventoryFailed(self.fleet, f"no answer within {ANSWER_LIMIT:.0f}s")
-        except ProviderError as error:
-            return InventoryFailed(self.fleet, str(error))
-        except Exception as error:  # noqa: BLE001  # a provider's bug is no evidence against a machine
-            log.warning("inventory.raised", fleet=self.fleet, error=f"{type(error).__name__}: {error}")
-            return InventoryFailed(self.fleet, f"{type(error).__name__}: {error}")
+        machines, trouble = await _answer(self._cloud.inventory())
+        if machines is None:
+            return InventoryFailed(self.fleet, trouble)
         return InventorySeen(self.fleet, tuple(machines), asked)
+
+
+async def _answer(question: Awaitable[T]) -> tuple[T | None, str]:
+    """Return a cloud's answer, else None and why there is none."""
+    try:
+        async with asyncio.timeout(ANSWER_LIMIT):
+            return await question, ""
+    except TimeoutError:
+        return None, f"no answer within {ANSWER_LIMIT:.0f}s"
+    except ProviderError as error:
+        return None, str(error)
+    except Exception as error:  # noqa: BLE001  # a provider's bug is no evidence against a machine
+        log.warning("cloud.raised", error=f"{type(error).__name__}: {error}")
+        return None, f"{type(error).__name__}: {error}"

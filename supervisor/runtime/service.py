@@ -15,7 +15,8 @@ import structlog
 
 from supervisor.core.context import KILL_SWITCH
 from supervisor.core.engine import Engine
-from supervisor.core.model import Holder, Record
+from supervisor.core.model import Holder, Instance, Record
+from supervisor.core.requests import DESTRUCTIVE, Request
 from supervisor.core.settings import Settings
 from supervisor.core.signals import (
     Command,
@@ -77,7 +78,7 @@ class Service:
         self._kill_switch = kill_switch
         self._pollers: dict[str, Poller] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._polling: dict[str, asyncio.Task[None]] = {}
+        self._polling: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Run for ever."""
@@ -119,14 +120,16 @@ class Service:
     def _poll(self, settings: Settings) -> None:
         if self._tasks is None:
             return
-        for task in self._polling.values():
+        for task in self._polling:
             task.cancel()
         self._polling.clear()
         self._pollers.clear()
         for name, policy in sorted(settings.fleets.items()):
             poller = Poller(name, self._clouds[name], self._clock, policy.inventory_interval, self._inventoried)
             self._pollers[name] = poller
-            self._polling[name] = self._tasks.create_task(poller.run(), name=f"inventory of {name}")
+            self._polling.append(self._tasks.create_task(poller.run(), name=f"inventory of {name}"))
+            seldom = poller.watch_leftovers(self.inbox.put)
+            self._polling.append(self._tasks.create_task(seldom, name=f"leftovers of {name}"))
 
     def _inventoried(self, signal: InventorySeen | InventoryFailed) -> None:
         self.inbox.put(signal)
@@ -155,12 +158,16 @@ class Service:
         for listener in self.listeners:
             listener(events)
 
-    def _gate(self) -> str:
-        """Return why nothing may be changed right now: read immediately before each call."""
+    def _gate(self, request: Request) -> str:
+        """Return why a request may not be carried out right now: read immediately before each call."""
         if self._kill_switch is not None and self._kill_switch.exists():
             return "paused by the pause file"
-        holders = self.engine.ctx.holders
-        return f"paused by {', '.join(holders)}" if holders else ""
+        ctx = self.engine.ctx
+        if ctx.holders:
+            return f"paused by {', '.join(ctx.holders)}"
+        # A step may have been on its way, or waited for its turn, when somebody put a hold on its machine.
+        instance = ctx.world.get(Instance, request.instance) if isinstance(request, DESTRUCTIVE) else None
+        return "" if instance is None else ctx.hold_on(instance)
 
     async def _take_results(self) -> None:
         async for results in self._host.results():

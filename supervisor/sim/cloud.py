@@ -6,13 +6,14 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 
-from supervisor.core.model import Machine, Seconds
+from supervisor.core.model import Leftover, Machine, Offer, Seconds
 from supervisor.core.requests import (
     Capture,
     Deregister,
     Done,
     Isolate,
     Launch,
+    Mark,
     Outcome,
     Refused,
     Register,
@@ -20,6 +21,7 @@ from supervisor.core.requests import (
     Restart,
     Restore,
     Stop,
+    Sweep,
     Terminate,
     Unclear,
 )
@@ -28,6 +30,7 @@ from supervisor.sim.failpoints import Life
 from supervisor.sim.world import Behaviour, Call, SimMachine, World
 
 LATENCY: Seconds = 0.05
+DISPOSABLE = ("expired", "failed-candidate")
 
 Fault = Callable[[Request], Outcome | None]
 
@@ -55,6 +58,18 @@ class FakeCloud:
         self._life = life or Life()
         self._refuse = refuse
         self._lose = lose
+
+    async def offer(self) -> Offer:
+        """Fail: stories bring their offer with their settings."""
+        raise ProviderError("a story brings its own offer")
+
+    async def leftovers(self) -> Sequence[Leftover]:
+        """Return what is left, or fail."""
+        await asyncio.sleep(LATENCY)
+        self._life.check()
+        if self._world.cloud_down or self._world.blind:
+            raise ProviderError("the cloud API answers 503")
+        return [one for _, one in sorted(self._world.leftovers.items()) if one.fleet == self._fleet]
 
     async def inventory(self) -> Sequence[Machine]:
         """Return the list, or fail."""
@@ -111,14 +126,16 @@ class FakeCloud:
     def _fingerprint(self) -> tuple[object, ...]:
         world = self._world
         machines = tuple(
-            (m.id, m.stopped, m.terminated, m.isolated, m.registered_at, len(m.restarts))
+            (m.id, m.stopped, m.terminated, m.isolated, m.registered_at, m.mark, len(m.restarts))
             for m in world.machines.values()
         )
-        return (machines, len(world.snapshots))
+        return (machines, len(world.snapshots), len(world.leftovers))
 
     def _effect(self, request: Request) -> Outcome:
         if isinstance(request, Launch):
             return self._launch(request)
+        if isinstance(request, Sweep):
+            return self._sweep(request)
         machine = self._world.machines.get(request.instance)
         if machine is None or machine.terminated:
             if isinstance(request, Terminate | Deregister):
@@ -132,10 +149,12 @@ class FakeCloud:
                     machine.registered_at = self._world.clock.boot
             case Deregister():
                 machine.registered_at = None
+                machine.terminated = bool(machine.group)  # its group finds it unhealthy, and ends it
             case Capture():
                 return self._capture(request)
             case Isolate():
-                machine.isolated, machine.registered_at = True, None
+                machine.isolated, machine.registered_at, machine.group = True, None, ""
+                self._world.tick()
             case Restore():
                 machine.isolated = machine.stopped = False
             case Restart():
@@ -145,7 +164,13 @@ class FakeCloud:
                     machine.launched, machine.passes = self._world.clock.boot, 0
             case Stop():
                 machine.stopped = True
+            case Mark():
+                machine.mark = request.state
             case Terminate():
+                if machine.mark not in DISPOSABLE:
+                    return Refused(f"{machine.id} carries no mark that permits its end")
+                if machine.held:
+                    return Refused(f"{machine.id} is held: {machine.held}")
                 if machine.registered_at is not None:
                     return Refused(f"{machine.id} is still registered")
                 machine.terminated = True
@@ -173,6 +198,10 @@ class FakeCloud:
             boots_in=self._world.boots_in,
         )
         return Done(name)
+
+    def _sweep(self, request: Sweep) -> Outcome:
+        found = self._world.leftovers.pop(request.instance, None)
+        return Done(request.instance, "" if found else "gone already")
 
     def _capture(self, request: Capture) -> Outcome:
         """Look by token before acting: a snapshot has no idempotency of its own."""

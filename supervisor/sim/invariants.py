@@ -32,7 +32,9 @@ from supervisor.core.requests import (
     Done,
     Isolate,
     Launch,
+    Mark,
     Register,
+    Sweep,
     Terminate,
 )
 from supervisor.core.settings import Settings
@@ -122,6 +124,32 @@ def kept_for_its_time(e: Evidence) -> Iterator[Violation]:
                 yield Violation("I4", f"{call.request.instance} was destroyed without having been kept")
             elif call.request.instance not in allowed:
                 yield Violation("I4", f"{call.request.instance} was destroyed before {record.expires_at}")
+
+
+def announced_before_its_end(e: Evidence) -> Iterator[Violation]:
+    """I4: an end that nobody asked for was announced on the machine, and the notice ran out."""
+    since: dict[str, tuple[str, float]] = {}
+    for call in e.world.calls:
+        request = call.request
+        if not call.effect:
+            continue
+        if isinstance(request, Mark):
+            since[request.instance] = (request.state, call.at)
+        elif isinstance(request, Terminate) and not request.waived:
+            state, at = since.get(request.instance, ("", call.at))
+            notice = e.settings.retention.notice if state == "expired" else 0.0
+            if not state or call.at - at < notice:
+                yield Violation("I4", f"{request.instance} was destroyed {call.at - at:.0f}s after its mark {state!r}")
+
+
+def swept_when_nobodys(e: Evidence) -> Iterator[Violation]:
+    """I13: nothing is swept that belongs to a machine which is there."""
+    owners = {one.id: one.instance for one in e.world.ever_left}
+    for call in e.world.calls:
+        if isinstance(call.request, Sweep) and call.effect:
+            owner = e.world.machines.get(owners[call.request.instance])
+            if owner is not None and not owner.terminated:
+                yield Violation("I13", f"{call.request.instance} of {owner.id} was swept")
 
 
 def quarantined_never_serve(e: Evidence) -> Iterator[Violation]:
@@ -265,6 +293,8 @@ SAFETY: tuple[Check, ...] = (
     one_machine_for_one_launch,
     only_the_ill_are_touched,
     kept_for_its_time,
+    announced_before_its_end,
+    swept_when_nobodys,
     quarantined_never_serve,
     proved_before_serving,
     above_the_floors,

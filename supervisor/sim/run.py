@@ -100,10 +100,11 @@ def _root(error: BaseException | None) -> BaseException:
 
 
 async def until(done: Callable[[], bool], limit: Seconds, step: Seconds = 0.25) -> None:
-    """Wait on virtual time. Raises `TimeoutError` after `limit` seconds."""
+    """Wait on virtual time, looking ever more seldom. Raises `TimeoutError` after `limit` seconds."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + limit
+    begun = loop.time()
     while not done():
-        if loop.time() >= deadline:
+        waited = loop.time() - begun
+        if waited >= limit:
             raise TimeoutError(f"not within {limit:.0f}s of virtual time")
-        await asyncio.sleep(step)
+        await asyncio.sleep(max(step, min(2.0, step * waited / 60.0)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from supervisor.core.model import BootTime, Machine, MachineState, Seconds, Status, TargetHealth
+from supervisor.core.model import BootTime, Leftover, Machine, MachineState, Seconds, Status, TargetHealth
 from supervisor.core.requests import Outcome, Request
 from supervisor.core.signals import Result
 from supervisor.sim.time import VirtualClock
@@ -46,6 +46,12 @@ class SimMachine:
     restarts: set[str] = field(default_factory=set)
     passes: int = 0  # good answers since its last start
     says: str = "HTTP 500, expected 200"  # what its errors read like
+    mark: str = ""  # what is written on it: what permits its end
+    impaired: str = ""
+    notices: tuple[str, ...] = ()
+    held: str = ""
+    group: str = ""  # the Auto Scaling group that owns it
+    reason: str = ""  # why it ended
 
     def is_running(self, now: BootTime) -> bool:
         """Return whether it has booted and not stopped."""
@@ -71,6 +77,18 @@ class Call:
 
 
 @dataclass(slots=True)
+class Group:
+    """An Auto Scaling group: keeps so many members, launches `after` seconds when one is missing, and registers them."""
+
+    name: str
+    size: int
+    after: Seconds = 20.0
+    delivers: bool = True
+    due: list[BootTime] = field(default_factory=list)  # launches that it has decided on
+    made: int = 0
+
+
+@dataclass(slots=True)
 class World:
     """Everything outside the supervisor."""
 
@@ -80,6 +98,9 @@ class World:
     machines: dict[str, SimMachine] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     snapshots: list[tuple[str, str]] = field(default_factory=list)  # (instance, token)
+    groups: dict[str, Group] = field(default_factory=dict)  # fleet -> the group that owns its machines
+    leftovers: dict[str, Leftover] = field(default_factory=dict)  # volumes, interfaces, snapshots
+    ever_left: list[Leftover] = field(default_factory=list)  # those that were swept as well
     bad_images: set[str] = field(default_factory=set)  # never answer
     blind: bool = False  # nothing can be seen from where the supervisor stands
     cloud_down: bool = False
@@ -105,14 +126,58 @@ class World:
         machine.behaviour = behaviour
         machine.was_ill = machine.was_ill or behaviour is not Behaviour.WELL
 
+    def leave(self, one: Leftover) -> None:
+        """Let a machine leave something behind."""
+        self.leftovers[one.id] = one
+        self.ever_left.append(one)
+
+    def reclaim(self, id: str) -> None:
+        """Let the cloud take a machine back."""
+        machine = self.machines[id]
+        machine.terminated, machine.registered_at, machine.reason = True, None, "Server.SpotInstanceTermination"
+
     def vanish(self, id: str) -> None:
         """Let a machine disappear from the cloud."""
         del self.machines[id]
+
+    # -- groups
+
+    def tick(self) -> None:
+        """Let the groups do what they do by themselves: launch what is missing, register what runs."""
+        now = self.clock.boot
+        for fleet, group in self.groups.items():
+            members = [m for m in self.machines.values() if m.group == group.name and not m.terminated]
+            while group.delivers and len(members) + len(group.due) < group.size:
+                group.due.append(now + group.after)
+            for due in [at for at in group.due if at <= now]:
+                group.due.remove(due)
+                self._deliver(fleet, group, due)
+            for m in members:
+                if m.registered_at is None and m.is_running(now):
+                    m.registered_at = m.launched + m.boots_in
+
+    def _deliver(self, fleet: str, group: Group, at: BootTime) -> None:
+        group.made += 1
+        id = f"i-{group.made:04}"
+        self.machines[id] = SimMachine(
+            id=id,
+            fleet=fleet,
+            zone="ab"[group.made % 2],
+            image="img-1",
+            version="1.0.0",
+            address=f"127.2.0.{group.made}",
+            token="",
+            tags=(("sickbay:fleet", fleet),),
+            launched=at,
+            boots_in=self.boots_in,
+            group=group.name,
+        )
 
     # -- looking
 
     def shown(self, fleet: str) -> list[Machine]:
         """Return what the cloud would list."""
+        self.tick()
         return [self._show(m) for m in sorted(self.machines.values(), key=lambda m: m.id) if m.fleet == fleet]
 
     def _show(self, m: SimMachine) -> Machine:
@@ -140,13 +205,18 @@ class World:
             registered=m.registered_at is not None,
             target=target,
             isolated=m.isolated,
-            reason="exited" if m.stopped else "",
+            reason=m.reason or ("exited" if m.stopped else ""),
             stopped_by_user=m.stopped_by_user,
             tags=m.tags,
+            impaired=m.impaired,
+            notices=m.notices,
+            held=m.held,
+            group=m.group,
         )
 
     def ask(self, id: str, check: str, timeout: Seconds) -> Result:
         """Return what a check would be answered now."""
+        self.tick()
         now = self.clock.boot
         m = self.machines.get(id)
         if self.checks_broken:
@@ -163,6 +233,7 @@ class World:
 
     def serving(self, fleet: str) -> int:
         """Return how many machines a visitor can reach."""
+        self.tick()
         now = self.clock.boot
         return sum(
             1 for m in self.machines.values() if m.fleet == fleet and m.registered_at is not None and m.serves(now)

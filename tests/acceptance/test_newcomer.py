@@ -105,7 +105,7 @@ def fleet(folder: Path, name: str) -> Iterator[None]:
         yield
     finally:
         options = LocalOptions(image=WEB, front_door="")
-        asyncio.run(LocalCloud.open(name, options, folder / "state", "").destroy())
+        asyncio.run(LocalCloud.open(name, options, "", folder / "state", "").destroy())
 
 
 def votes(environment: Environment, folder: Path, instance: str) -> dict[str, Any]:

@@ -56,7 +56,7 @@ ROWS = {
     "a wrong type": ("desired = 3", 'desired = "three"', 'config.toml:6: [fleet.web] desired = "three" — expected a valid integer'),
     "an impossible number": ("desired = 3", "desired = -1", "config.toml:6: [fleet.web] desired = -1 — expected greater than or equal to 0"),
     "an unknown check": ('kind = "http"', 'kind = "htpp"', 'config.toml:14: [fleet.web.check] kind = "htpp" — this kind of check is not known; known: exec, http, tcp'),
-    "an unknown provider": ('provider = "local"', 'provider = "locl"', 'config.toml:5: [fleet.web] provider = "locl" — this provider is not known; known: local'),
+    "an unknown provider": ('provider = "local"', 'provider = "locl"', 'config.toml:5: [fleet.web] provider = "locl" — this provider is not known; known: ec2, local'),
     "an unknown remediation": ("desired = 3", 'desired = 3\nremediation = ["replase"]', "this remediation is not known; known: quarantine, replace, restart"),
     "a bare number for a duration": ("port = 8080", "port = 8080\ninterval = 10", 'expected a duration with its unit, in quotes, such as "30s" or "5m"'),
     "a time limit beyond the interval": ("port = 8080", 'port = 8080\ninterval = "1s"', 'timeout = "3s" — expected more than 0 and at most the interval'),

@@ -1,6 +1,6 @@
 """One contract for every cloud: a request carried out twice has the effect of once, and a no is an answer.
 
-Runs over the local provider with real processes, and over the simulator's fake.
+Runs over the local provider with real processes, over the simulator's fake, and over `ec2` with a stand-in for AWS.
 """
 
 from __future__ import annotations
@@ -16,25 +16,29 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.model import Machine, MachineState, TargetHealth
+from supervisor.core.model import Machine, MachineState, Placement, TargetHealth
 from supervisor.core.requests import (
     Capture,
     Deregister,
     Done,
     Isolate,
     Launch,
+    Mark,
     Refused,
     Register,
     Restart,
     Restore,
     Stop,
     Terminate,
+    Words,
 )
 from supervisor.ports import Cloud
+from supervisor.providers.ec2 import Ec2Options, Ec2Provider
 from supervisor.providers.local import WEB, LocalCloud, LocalOptions, LocalProvider
 from supervisor.sim.cloud import FakeCloud
 from supervisor.sim.time import VirtualClock
 from supervisor.sim.world import World
+from tests.standins.aws import Aws, build
 
 pytestmark = pytest.mark.acceptance
 
@@ -49,10 +53,14 @@ class Place:
     cloud: Cloud
     image: str
     pause: Callable[[], None] = lambda: None
+    places: tuple[Placement, ...] = (Placement("a"), Placement("b"))
+    recipe: Words = ()
 
-    def launch(self, token: str, zone: str = "a") -> Launch:
+    def launch(self, token: str, place: int = 0) -> Launch:
         """Return a launch."""
-        return Launch("web", self.image, "1.0.0", zone, token, (("sickbay:fleet", "web"), ("sickbay:launch-id", token)))
+        tags = (("sickbay:fleet", "web"), ("sickbay:launch-id", token))
+        where = self.places[place]
+        return Launch("web", self.image, "1.0.0", where.zone, token, tags, self.recipe + where.spec)
 
     async def launched(self, token: str = "t1") -> str:
         """Launch a machine, wait until it runs, and return its id."""
@@ -86,10 +94,10 @@ async def local(folder: Path) -> AsyncIterator[Place]:
     options = LocalOptions(
         image=WEB, port=18080, front_door=f"127.0.0.1:{free_port()}", health_interval=PACE, health_timeout=PACE
     )
-    cloud = LocalProvider.open("web", options, folder, "test")
-    yield Place(cloud, LocalProvider.image(options, "1.0.0").id)
+    cloud = LocalProvider.open("web", options, "1.0.0", folder, "test")
+    yield Place(cloud, LocalProvider.offline(options, "1.0.0").image)
     await cloud.close()
-    await LocalProvider.open("web", options, folder, "test").destroy()
+    await LocalProvider.open("web", options, "1.0.0", folder, "test").destroy()
 
 
 @asynccontextmanager
@@ -100,7 +108,28 @@ async def fake(_: Path) -> AsyncIterator[Place]:
     yield Place(FakeCloud(world, "web"), "img-1", lambda: clock.suspend(1.0))
 
 
-@pytest.fixture(params=[local, fake], ids=["local", "fake"])
+@asynccontextmanager
+async def ec2(folder: Path) -> AsyncIterator[Place]:
+    """AWS as it is on a good day, only faster."""
+    with Aws(rate=50) as aws, pytest.MonkeyPatch.context() as environment:
+        for name, value in aws.environment.items():
+            environment.setenv(name, value)
+        world = build(aws)
+        options = Ec2Options(
+            region=aws.region,
+            launch_template=world.template,
+            subnets=tuple(world.subnets.values()),
+            target_groups=(world.target_group,),
+            isolation_group=world.isolation,
+            untrack_group=world.untrack,
+        )
+        cloud = Ec2Provider.open("web", options, "1.0.0", folder, "test")
+        offer = await cloud.offer()
+        yield Place(cloud, offer.image, places=offer.placements, recipe=offer.recipe)
+        await cloud.close()
+
+
+@pytest.fixture(params=[local, fake, ec2], ids=["local", "fake", "ec2"])
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """Return each kind of cloud in turn."""
     async with request.param(tmp_path) as found:
@@ -120,7 +149,7 @@ async def test_one_token_is_one_machine(place: Place) -> None:
 async def test_one_token_with_other_parameters_is_refused(place: Place) -> None:
     """Never answered by a second machine."""
     await place.launched("t1")
-    outcome = await place.cloud.perform(place.launch("t1", zone="b"))
+    outcome = await place.cloud.perform(place.launch("t1", 1))
 
     assert isinstance(outcome, Refused)
     assert "IdempotentParameterMismatch" in outcome.reason
@@ -133,7 +162,7 @@ async def test_a_machine_carries_its_tags_from_the_first_look(place: Place) -> N
     machine = next(m for m in await place.cloud.inventory() if m.id == name)
 
     assert "t7" == machine.tag("sickbay:launch-id")
-    assert ("web", "a", place.image) == (machine.fleet, machine.zone, machine.image)
+    assert ("web", place.places[0].zone, place.image) == (machine.fleet, machine.zone, machine.image)
 
 
 async def test_registering_and_deregistering_are_idempotent(place: Place) -> None:
@@ -191,11 +220,12 @@ async def test_a_restart_happens_once_for_each_token(place: Place) -> None:
 
 
 async def test_what_serves_is_not_destroyed_and_what_is_gone_is_done(place: Place) -> None:
-    """Registered: no. Deregistered: yes. A second time: done already."""
+    """Registered: no. Deregistered, and its end announced on it: yes. A second time: done already."""
     name = await place.launched()
     await place.cloud.perform(Register("web", name, "r"))
     assert isinstance(await place.cloud.perform(Terminate("web", name, "t")), Refused)
     await place.cloud.perform(Deregister("web", name, "d"))
+    assert isinstance(await place.cloud.perform(Mark("web", name, "m", "expired")), Done)
     for _ in range(2):
         assert isinstance(await place.cloud.perform(Terminate("web", name, "t2")), Done)
     await place.seen(name, lambda m: m.state is MachineState.TERMINATED)
@@ -217,7 +247,7 @@ async def test_a_local_machine_outlives_its_cloud_and_is_found_again(tmp_path: P
         before = await place.cloud.inventory()
         await place.cloud.close()
         assert isinstance(place.cloud, LocalCloud)
-        reopened = LocalProvider.open("web", place.cloud.options, tmp_path, "test")
+        reopened = LocalProvider.open("web", place.cloud.options, "1.0.0", tmp_path, "test")
         assert before == await reopened.inventory()
         process = tmp_path / "local" / "web" / "instances" / name / "process.json"
         process.write_text(process.read_text().replace('"started": ', '"started": 1'))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -52,12 +52,14 @@ class Row:
     target: TargetHealth = TargetHealth.HEALTHY
     around: Surroundings = SEES
     look_in: float | None = None
+    impaired: str = ""
 
 
 BLIND = Surroundings(may_condemn=False, cloud_fresh=True, peers_well=True)
 ALONE = Surroundings(may_condemn=True, cloud_fresh=True, peers_well=False)
 STALE_CLOUD = Surroundings(may_condemn=True, cloud_fresh=False, peers_well=False)
 ILL = TargetHealth.UNHEALTHY
+IMPAIRED = "instance reachability failed"
 
 ROWS = {
     "passes are healthy, and it looks again when they go stale": Row("ooo", Health.HEALTHY, look_in=28.0),
@@ -68,6 +70,13 @@ ROWS = {
     "not after eighteen": Row("oox" + "o" * 9, Health.SUSPECT),
     "silence alone is only suspect": Row("o" + "s" * 30, Health.SUSPECT),
     "silence and an unhealthy target condemn": Row("o" + "s" * 16, Health.SICK, target=ILL),
+    "silence and a failing status check condemn": Row("o" + "s" * 16, Health.SICK, impaired=IMPAIRED),
+    "a failing status check long ago does not": Row(
+        "o" + "s" * 30, Health.SUSPECT, impaired=IMPAIRED, around=STALE_CLOUD
+    ),
+    "a failing status check alone condemns nobody": Row("o" * 60, Health.HEALTHY, impaired=IMPAIRED),
+    "nor does it make the unknown sick": Row("?" * 30, Health.UNKNOWN, impaired=IMPAIRED),
+    "nor those of whom nothing is heard any more": Row("ooo" + "?" * 20, Health.UNKNOWN, impaired=IMPAIRED),
     "an unhealthy target long ago does not": Row("o" + "s" * 30, Health.SUSPECT, target=ILL, around=STALE_CLOUD),
     "silence for three minutes condemns when all else is well": Row("o" + "s" * 91, Health.SICK),
     "not when the others are not": Row("o" + "s" * 91, Health.SUSPECT, around=ALONE),
@@ -87,12 +96,26 @@ def test_a_finding_follows_from_the_results(name: str) -> None:
     """And it says when the answer may change by itself."""
     row = ROWS[name]
     made = chart(row.role, target=row.target)
+    made.machine = replace(made.machine, impaired=row.impaired) if made.machine else None
     now = feed(made, row.results, around=row.around)
 
     assert row.health is made.finding.health, made.finding
     if row.look_in is not None:
         assert made.finding.look_at is not None
         assert row.look_in == pytest.approx(made.finding.look_at - now)
+
+
+def test_the_reason_names_both_classes_of_evidence() -> None:
+    """Our own check first, then what the cloud says."""
+    made = chart()
+    made.machine = replace(made.machine, impaired=IMPAIRED) if made.machine else None
+    feed(made, "ooo")
+    well = made.finding.reason
+    feed(made, "s" * 16, start=10.0)
+
+    assert f"all checks pass, and the cloud's status check fails: {IMPAIRED}" == well
+    silent = "alive: s — 16 failures in a row, 30s"
+    assert f"{silent}, and the cloud's status check fails: {IMPAIRED}" == made.finding.reason
 
 
 def test_a_readiness_failure_asks_to_leave_the_load_balancer() -> None:

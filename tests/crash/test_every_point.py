@@ -7,18 +7,20 @@ import copy
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from supervisor.core.model import Lifecycle, Quarantine, Role
+from supervisor.core import triage
+from supervisor.core.model import Instance, Leftover, LeftoverKind, Lifecycle, Quarantine, Role
 from supervisor.core.settings import Retention, Settings
-from supervisor.core.signals import Purge, ReleaseFromQuarantine
+from supervisor.core.signals import Hold, LeftoversSeen, Purge, ReleaseFromQuarantine
 from supervisor.runtime.service import Service
 from supervisor.sim.failpoints import Life
 from supervisor.sim.invariants import Evidence, Violation, check, quiescent
 from supervisor.sim.run import Stage, until
-from supervisor.sim.world import Behaviour, World
+from supervisor.sim.world import Behaviour, Group, World
 from supervisor.store import MemoryStore
 from tests.stages import ALIVE, ask, calm, fleet, incidents, instances, settings, stage
 
@@ -47,6 +49,12 @@ def vanish(service: Service, world: World) -> None:
 READY = replace(ALIVE, name="ready", role=Role.READINESS)
 
 
+def leave(service: Service, world: World) -> None:
+    """A machine of yesterday has left a volume behind."""
+    made = world.clock.now().wall - timedelta(hours=2)
+    world.leave(Leftover("vol-1", "web", LeftoverKind.VOLUME, "i-gone", made))
+
+
 def lost_journal(service: Service, world: World) -> None:
     """One machine runs outside the load balancer, and nobody remembers why."""
     world.machines[instances(service)[0].id].registered_at = None
@@ -72,10 +80,25 @@ CASES = {
     "a vanished machine, filled": Case(vanish),
     "released from quarantine": Case(errors, ("replace",), "release"),
     "purged from quarantine": Case(errors, ("replace",), "purge"),
-    "stopped in quarantine": Case(errors, ("replace",), "stop", changes={"retention": Retention(600.0, 1e6)}),
+    "stopped in quarantine": Case(errors, ("replace",), "stop", changes={"retention": Retention(120.0, 1e6)}),
+    "destroyed when its time and its notice are over": Case(
+        errors, ("replace",), "end", changes={"retention": Retention(1e6, 180.0, notice=60.0)}
+    ),
+    "held within the notice of its end": Case(
+        errors, ("replace",), "keep", changes={"retention": Retention(1e6, 180.0, notice=60.0)}
+    ),
     "withdrawn and returned": Case(errors, ("replace",), "return", fleet_changes={"checks": (READY,)}),
+    "left behind, swept": Case(leave, ("replace",), "sweep"),
+    "sick in a group, replaced by it": Case(errors, fleet_changes={"group": "web"}),
+    "sick in a group, restarted": Case(errors, ("restart", "replace"), fleet_changes={"group": "web"}),
+    "gone from a group, replaced by it": Case(vanish, fleet_changes={"group": "web"}),
     "adopted after the journal was lost": Case(lost_journal, ("replace",), "adopt"),
 }
+
+
+def kept_now(service: Service) -> list[Quarantine]:
+    """Return who is in quarantine."""
+    return [q for q in service.engine.ctx.world.all(Quarantine) if q.ended_at is None]
 
 
 class Player:
@@ -106,6 +129,9 @@ class Player:
             await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == 3, 3600)
             self.broken = True
             self.case.breaks(service, world)
+        if self.case.then == "sweep":
+            await self._look_twice(service, world)
+            return
         if self.broken and self.case.breaks is not vanish:
             await until(lambda: bool(incidents(service)), 600)
         elif self.broken:
@@ -129,14 +155,36 @@ class Player:
         await until(lambda: world.machines[patient].registered_at is not None, 3600)
         await calm(service, world)
 
+    async def _look_twice(self, service: Service, world: World) -> None:
+        """Show what is left, now and as it was an hour ago, until it is swept."""
+        await calm(service, world)
+        await until(lambda: triage.is_amnesty_over(service.engine.ctx, service.engine.ctx.fleets["web"]), 600)
+        for ago in (3600.0, 0.0):
+            service.inbox.put(LeftoversSeen("web", tuple(world.leftovers.values()), world.clock.boot - ago))
+        await until(lambda: not world.leftovers, 600)
+        await calm(service, world)
+
     async def _operate(self, service: Service, world: World) -> None:
-        kept = [q for q in service.engine.ctx.world.all(Quarantine) if q.ended_at is None]
-        if not kept or service.engine.ctx.world.workflow_of(kept[0].instance):
+        kept = kept_now(service)
+        waits = self.case.then in ("end", "keep")
+        if not kept or (service.engine.ctx.world.workflow_of(kept[0].instance) and not waits):
             return
         name = kept[0].instance
         if self.case.then == "stop":
             await until(lambda: world.machines[name].stopped, 3600)
             await until(lambda: service.engine.ctx.world.workflow_of(name) is None, 3600)
+            return
+        if self.case.then == "end":
+            await until(lambda: world.machines[name].terminated, 3600)
+            await until(lambda: not kept_now(service), 60)
+            return
+        if self.case.then == "keep":
+            await until(lambda: world.machines[name].mark == "expired" or self.operated, 3600)
+            self.operated = True
+            if service.engine.ctx.world.need(Instance, name).held_until is None:
+                await ask(service, Hold(name, seconds=1e6))
+            await until(lambda: world.machines[name].mark == "", 600)
+            await until(lambda: service.engine.ctx.world.workflow_of(name) is None, 60)
             return
         self.asked = frozenset({name})
         world.behave(name, Behaviour.WELL)
@@ -146,16 +194,18 @@ class Player:
         await until(lambda: service.engine.ctx.world.workflow_of(name) is None, 3600)
 
 
-PREPARED: dict[tuple[tuple[str, ...], str], Stage] = {}
-"""Fleets that have come up, by ladder and sequel: each run plays on a copy."""
+PREPARED: dict[tuple[tuple[str, ...], str, bool], Stage] = {}
+"""Fleets that have come up, by ladder, sequel and whether a group owns them: each run plays on a copy."""
 
 
 def ready(case: Case, given: Settings | None = None) -> tuple[Stage, Player]:
     """Return a stage at the point where the case begins."""
     wanted = given or settings(fleet(3, ladder=case.ladder, **case.fleet_changes), **case.changes)
     there, player = stage(replace(wanted, surfaces=())), Player(case)
+    if "group" in case.fleet_changes:
+        there.world.groups["web"] = Group("web", 3)
     if case.breaks is not nothing:
-        key = (case.ladder, case.then)
+        key = (case.ladder, case.then, "group" in case.fleet_changes)
         if key not in PREPARED:
             there.live(player.prepare)
             if case.breaks is lost_journal:

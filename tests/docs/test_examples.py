@@ -88,7 +88,7 @@ def test_every_command_in_the_documentation_exists() -> None:
     named = {
         word
         for page in pages
-        for word in re.findall(r"(?:`|^|^until )(?:\.venv/bin/)?sickbay ([a-z]+)", page.read_text(), re.MULTILINE)
+        for word in re.findall(r"(?:`|^|^until )(?:\.venv/bin/)?sickbay ([a-z][a-z-]*)", page.read_text(), re.MULTILINE)
     }
 
     assert named

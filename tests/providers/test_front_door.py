@@ -42,7 +42,7 @@ class Place:
 
     def open(self) -> LocalCloud:
         """Open the fleet."""
-        return LocalProvider.open("web", self.options, self.folder, "test")
+        return LocalProvider.open("web", self.options, "1.0.0", self.folder, "test")
 
     async def up(self) -> None:
         """Launch and register three machines."""
@@ -131,7 +131,7 @@ async def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         options = LocalOptions(image=WEB, port=18060, front_door=f"127.0.0.1:{port}")
         with pytest.raises(ProviderError, match=f"127.0.0.1:{port}"):
-            LocalProvider.open("web", options, tmp_path, "test")
+            LocalProvider.open("web", options, "1.0.0", tmp_path, "test")
 
 
 def image(folder: Path, *, mode: int = 0o755, extra: str = "") -> Path:

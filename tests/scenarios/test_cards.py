@@ -99,7 +99,9 @@ DOINGS = {
     WorkflowKind.RELEASE: "bringing it back from quarantine",
     WorkflowKind.WITHDRAW: "taking it out of the load balancer",
     WorkflowKind.STOP: "stopping it",
-    WorkflowKind.PURGE: "destroying it",
+    WorkflowKind.PURGE: "ending its quarantine",
+    WorkflowKind.KEEP: "keeping it after all",
+    WorkflowKind.SWEEP: "deleting what was left behind",
 }
 
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core import views
-from supervisor.core.model import Instance, Lifecycle, Mode, Quarantine, Resolution
-from supervisor.core.settings import Guards, Retention, Settings
+from supervisor.core.model import Instance, Lifecycle, Mode, Resolution
+from supervisor.core.settings import Guards, Settings
 from supervisor.core.signals import (
     Approve,
     Hold,
@@ -292,41 +292,6 @@ def test_one_slot_is_not_replaced_for_ever() -> None:
         await asyncio.sleep(3600)
         assert ("3 replacements in this slot", "fewer than 3") == explained(service, victim)["lineage"]
         assert not world.machines[victim].isolated
-
-    there.live(story)
-
-
-def kept(service: Service) -> list[str]:
-    """Return who is in quarantine."""
-    return [q.instance for q in service.engine.ctx.world.all(Quarantine) if q.ended_at is None]
-
-
-async def one_kept(service: Service, world: World) -> str:
-    """Bring one machine into quarantine; return its id."""
-    await proved(service, world)
-    world.behave(instances(service)[0].id, Behaviour.ERRORS)
-    await until(lambda: bool(incidents(service)), 120)
-    await calm(service, world)
-    return kept(service)[0]
-
-
-def test_a_quarantined_machine_is_stopped_and_in_the_end_destroyed() -> None:
-    """Running for its time, kept for its time, never purged while somebody holds it."""
-    there = stage(settings(retention=Retention(running=1800.0, kept=7200.0)))
-
-    async def story(service: Service, world: World) -> None:
-        name = await one_kept(service, world)
-        await asyncio.sleep(1700)
-        assert not world.machines[name].stopped
-        await asyncio.sleep(200)
-        assert world.machines[name].stopped
-        await ask(service, Hold(name, seconds=4 * 3600))
-        await asyncio.sleep(2 * 3600)
-        assert not world.machines[name].terminated
-        await ask(service, Unhold(name))
-        await asyncio.sleep(60)
-        assert world.machines[name].terminated
-        assert [] == kept(service)
 
     there.live(story)
 

@@ -24,7 +24,7 @@ async def typed(folder: Path, *words: str) -> Result:
     """Return what a command prints."""
     config = folder / "config.toml"
     config.write_text(f'[supervisor]\nsocket = "{folder / "s.sock"}"\n', encoding="utf-8")
-    runner = CliRunner(env={"SICKBAY_CONFIG": str(config)})
+    runner = CliRunner(env={"SICKBAY_CONFIG": str(config), "COLUMNS": None})  # no window
     return await asyncio.to_thread(lambda: runner.invoke(app, list(words)))
 
 

@@ -12,9 +12,10 @@ from typing import ClassVar
 
 from pydantic import BaseModel
 
-from supervisor.ports import Provider, ResolvedImage
-from supervisor.providers.local.cloud import LocalCloud
-from supervisor.providers.local.image import WEB, image_id
+from supervisor.core.model import Offer
+from supervisor.ports import Provider
+from supervisor.providers.local.cloud import LocalCloud, offered
+from supervisor.providers.local.image import WEB
 from supervisor.providers.local.options import LocalOptions
 
 __all__ = ["PROVIDER", "WEB", "LocalCloud", "LocalOptions", "LocalProvider"]
@@ -27,9 +28,9 @@ class LocalProvider:
     Options: ClassVar[type[BaseModel]] = LocalOptions
 
     @classmethod
-    def zones(cls, options: LocalOptions) -> tuple[str, ...]:
-        """Return the configured labels."""
-        return options.zones
+    def balanced(cls, options: LocalOptions) -> bool:
+        """Return whether a front door says who serves."""
+        return bool(options.front_door)
 
     @classmethod
     def claims(cls, options: LocalOptions) -> tuple[str, ...]:
@@ -37,14 +38,14 @@ class LocalProvider:
         return (options.front_door,) if options.front_door else ()
 
     @classmethod
-    def image(cls, options: LocalOptions, version: str) -> ResolvedImage:
-        """Name the golden image by its content. Raises `ProviderError` in one clear sentence."""
-        return ResolvedImage(image_id(options.image), version)
+    def offline(cls, options: LocalOptions, version: str) -> Offer:
+        """Name the golden image by its content, and the places by their labels. Raises `ProviderError`."""
+        return offered(options, version)
 
     @classmethod
-    def open(cls, fleet: str, options: LocalOptions, state: Path, uid: str) -> LocalCloud:
+    def open(cls, fleet: str, options: LocalOptions, version: str, state: Path, uid: str) -> LocalCloud:
         """Open one fleet. Raises `ProviderError`, also when the front door's port is taken."""
-        return LocalCloud.open(fleet, options, state, uid)
+        return LocalCloud.open(fleet, options, version, state, uid)
 
 
 PROVIDER: type[Provider] = LocalProvider

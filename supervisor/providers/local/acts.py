@@ -20,6 +20,7 @@ from supervisor.core.requests import (
     Done,
     Isolate,
     Launch,
+    Mark,
     Outcome,
     Refused,
     Register,
@@ -27,13 +28,14 @@ from supervisor.core.requests import (
     Restart,
     Restore,
     Stop,
+    Sweep,
     Terminate,
     Unclear,
 )
 from supervisor.errors import ProviderError
+from supervisor.files import is_locked, locked
 from supervisor.providers.local import launching, process
 from supervisor.providers.local.capture import capture
-from supervisor.providers.local.files import is_locked, locked
 from supervisor.providers.local.front_door_client import FrontDoor
 from supervisor.providers.local.layout import Layout
 from supervisor.providers.local.machine import Record, instance_id, load, save, state_of, utc_now
@@ -57,6 +59,8 @@ class Acts:
         """Carry out one request. Never raises for a no."""
         if request.fleet != self.layout.fleet:
             return Refused(f"this is fleet {self.layout.fleet}, not {request.fleet}")
+        if isinstance(request, Sweep):
+            return Done(instance=request.instance, detail="a local machine leaves nothing behind")
         id = instance_id(request.fleet, request.token) if isinstance(request, Launch) else request.instance
         if not id.startswith("i-") or not id.removeprefix("i-").isalnum():
             return Refused(f"{id!r} is not the id of a local instance")
@@ -69,7 +73,7 @@ class Acts:
             return Unclear(f"{request.verb} of {id} was cut short: {error}")
 
     def _act(
-        self, request: Register | Deregister | Capture | Isolate | Restore | Restart | Stop | Terminate
+        self, request: Register | Deregister | Capture | Isolate | Restore | Restart | Stop | Mark | Terminate
     ) -> Outcome:
         folder = self.layout.instance(request.instance)
         record = load(folder)
@@ -96,6 +100,8 @@ class Acts:
                 return self._restart(folder, record, request)
             case Stop():
                 return self._stop(folder, record)
+            case Mark():
+                return Done(instance=record.id)  # nobody but us may end a local machine: no mark is asked for
             case Terminate():
                 return self._terminate(folder, record)
             case _:

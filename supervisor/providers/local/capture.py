@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
-from supervisor.providers.local.files import tail, write_durably
+from supervisor.files import tail, write_durably
 from supervisor.providers.local.machine import Record, state_of, utc_now
 from supervisor.providers.local.process import members
 

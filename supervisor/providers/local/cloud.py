@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from supervisor.core.model import Machine, MachineState, TargetHealth
+from supervisor.core.model import Leftover, Machine, MachineState, Offer, Placement, TargetHealth
 from supervisor.core.requests import Outcome, Request, Unclear
 from supervisor.errors import ProviderError
+from supervisor.files import locked, tail, trim_log
 from supervisor.providers.local import process
 from supervisor.providers.local.acts import LOCK_PATIENCE, PATIENCE, Acts
-from supervisor.providers.local.files import locked, tail, trim_log
 from supervisor.providers.local.front_door_client import FrontDoor
-from supervisor.providers.local.image import ImageStore
+from supervisor.providers.local.image import ImageStore, image_id
 from supervisor.providers.local.layout import Layout
 from supervisor.providers.local.machine import forget_old, is_shown, load, load_all, seen, utc_now
 from supervisor.providers.local.options import LocalOptions
@@ -45,24 +45,33 @@ class _Balancer:
 class LocalCloud:
     """One local fleet. Machines and front door live on when it is closed, or when the supervisor dies."""
 
-    def __init__(self, layout: Layout, options: LocalOptions, supervisor: str) -> None:
+    def __init__(self, layout: Layout, options: LocalOptions, version: str, supervisor: str) -> None:
         """Open a fleet. Nothing is made or started yet."""
         self.layout = layout
         self.options = options
+        self.version = version
         self._front_door = FrontDoor(layout, options) if options.front_door else None
         self._acts = Acts(layout, options, supervisor, self._front_door)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"local-{layout.fleet}")
 
     @classmethod
-    def open(cls, fleet: str, options: LocalOptions, state: Path, uid: str) -> LocalCloud:
+    def open(cls, fleet: str, options: LocalOptions, version: str, state: Path, uid: str) -> LocalCloud:
         """See that a fleet's front door can listen, then make its folders and keep its image. Raises `ProviderError`."""
         layout = Layout.of(state, fleet)
-        cloud = cls(layout, options, uid)
+        cloud = cls(layout, options, version, uid)
         if cloud._front_door is not None and (why := cloud._front_door.why_not()):
             raise ProviderError(why)
         layout.make()
         ImageStore(layout.images).keep(options.image)
         return cloud
+
+    async def offer(self) -> Offer:
+        """Return the image by its content, and the configured labels. Raises `ProviderError`."""
+        return await self._in_thread(offered, self.options, self.version)
+
+    async def leftovers(self) -> Sequence[Leftover]:
+        """Return nothing: a local machine's folder goes with it."""
+        return ()
 
     async def inventory(self) -> Sequence[Machine]:
         """Return every machine of the fleet, terminated ones for another hour. Raises `ProviderError`."""
@@ -145,6 +154,11 @@ class LocalCloud:
                 shutil.rmtree(self.layout.base)
         except OSError as error:
             raise ProviderError(f"{self.layout.folder} can't be removed: {error}") from error
+
+
+def offered(options: LocalOptions, version: str) -> Offer:
+    """Return what a fleet is launched from. Raises `ProviderError` in one clear sentence."""
+    return Offer(image_id(options.image), version, (), tuple(Placement(zone) for zone in options.zones))
 
 
 def _dead(registered: bool) -> TargetHealth | None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from supervisor.errors import ProviderError
-from supervisor.providers.local.files import write_durably
+from supervisor.files import write_durably
 from supervisor.providers.local.process import MARK
 
 LAUNCHER = Path(__file__).with_name("launcher.py")

@@ -20,9 +20,9 @@ from urllib.parse import quote
 import supervisor
 from supervisor.core.model import TargetHealth
 from supervisor.errors import ProviderError
+from supervisor.files import locked, read_json, tail, trim_log
 from supervisor.providers.local import detached, process
 from supervisor.providers.local.address import why_taken
-from supervisor.providers.local.files import locked, read_json, tail, trim_log
 from supervisor.providers.local.layout import Layout
 from supervisor.providers.local.options import LocalOptions, split_listen
 

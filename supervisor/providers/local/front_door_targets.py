@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.core.model import TargetHealth
-from supervisor.providers.local.files import read_json, write_durably
+from supervisor.files import read_json, write_durably
 
 FAILS_TO_LEAVE = 2
 PASSES_TO_RETURN = 2  # a new target needs one

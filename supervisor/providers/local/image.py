@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.errors import ProviderError
-from supervisor.providers.local.files import locked, sync_folder
+from supervisor.files import locked, sync_folder
 
 MOST_BYTES = 256 << 20
 WEB = Path(__file__).parent / "images" / "web"

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from supervisor.core.requests import Done, Launch, Outcome, Refused, Unclear
 from supervisor.errors import ProviderError
+from supervisor.files import locked, sync_folder
 from supervisor.providers.local import address, detached
-from supervisor.providers.local.files import locked, sync_folder
 from supervisor.providers.local.image import ImageStore
 from supervisor.providers.local.layout import Layout
 from supervisor.providers.local.machine import Record, addresses_in_use, load, save, utc_now

@@ -18,7 +18,7 @@ from pathlib import Path
 from supervisor.core.model import Machine, MachineState, TargetHealth
 from supervisor.core.requests import Launch
 from supervisor.errors import ProviderError
-from supervisor.providers.local.files import read_json, write_durably
+from supervisor.files import read_json, write_durably
 from supervisor.providers.local.layout import Layout
 from supervisor.providers.local.process import boot_id, read_process
 

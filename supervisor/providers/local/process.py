@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor.providers.local.files import read_json
+from supervisor.files import read_json
 
 MARK = "SICKBAY_FOLDER"
 """Environment variable of every process that is started for a folder."""

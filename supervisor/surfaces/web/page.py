@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -37,6 +37,7 @@ OPENED = 100  # open incidents
 IN_FULL = 3  # of them; a headline each is enough of the others, so that the fleets are not a long way down
 DRAWN = 1000  # machines; of more, only those that stand out
 URGENCY = [str(t) for t in (Tone.HUMAN, Tone.TROUBLE, Tone.HELD, Tone.ACTING, Tone.RESTORED, Tone.CLOSED)]
+TOLD: tuple[Literal["doing", "held", "impaired", "notices"], ...] = ("doing", "held", "impaired", "notices")
 ASIDE = ("quarantined", "boot_failed", "retiring", "retired")  # they stand in the quarantine instead
 SIGNS = {"healthy": "●", "suspect": "◐", "sick": "✕", "unknown": "○"}
 WELL = frozenset({"in_service", "probation"})
@@ -139,7 +140,7 @@ def zones(fleet: FleetDoc) -> list[tuple[str, Sequence[InstanceDoc]]]:
 def unwell(fleet: FleetDoc) -> list[InstanceDoc]:
     """Return the instances that somebody may want to look at."""
     found = [i for i in fleet["instances"] if i["lifecycle"] not in ASIDE]
-    return [i for i in found if i["health"] != "healthy" or i["lifecycle"] not in WELL or i["doing"] or i["held_until"]]
+    return [i for i in found if i["health"] != "healthy" or i["lifecycle"] not in WELL or any(i[k] for k in TOLD)]
 
 
 def left_out(fleet: FleetDoc) -> int:

@@ -168,6 +168,11 @@ class Aws:
 
         return self._thread.run(work())
 
+    @property
+    def snapshots(self) -> list[Any]:  # Any: moto's objects, with `volume_id` and `status`
+        """Every snapshot of the account; from any thread."""
+        return list(self._emulator.ec2().snapshots.values())
+
     def set_image(self, image: str, state: str) -> None:
         """Give an image another state: `pending`, `failed`, `disabled`, `available`."""
         self._emulator.ec2().amis[image].state = state

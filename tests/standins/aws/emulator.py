@@ -52,7 +52,7 @@ class Emulator:
             {"status_code": status, "headers": headers, "body": body}, operation.output_shape
         )
         if status >= 300:
-            raise AwsError(parsed["Error"].get("Code", "InternalError"), parsed["Error"].get("Message", ""), status)
+            raise AwsError(parsed["Error"].get("Code", "InternalError"), parsed["Error"].get("Message") or "", status)
         parsed.pop("ResponseMetadata")
         return parsed
 

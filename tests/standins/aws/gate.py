@@ -31,6 +31,9 @@ KINDS = {
     "subnet": "subnet",
 }
 
+OF_ONE_INSTANCE = ("DescribeInstanceAttribute", "GetConsoleOutput")
+"""Reads that AWS allows or refuses for each instance; the others are for all of them or for none."""
+
 
 class Gate:
     """Lets the daemon's calls pass, or refuses them as AWS does. Without a policy everything passes."""
@@ -65,7 +68,7 @@ class Gate:
     def _asks(self, call: Call) -> list[Ask]:
         prefix = {"elbv2": "elasticloadbalancing"}.get(call.service, call.service)
         action = f"{prefix}:{call.action}"
-        if not call.is_mutating and not call.is_trial:
+        if not call.is_mutating and not call.is_trial and call.action not in OF_ONE_INSTANCE:
             return [Ask(action)]
         if call.service == "elbv2":
             return [Ask(action, call.params.get("TargetGroupArn", "*"))]
@@ -81,9 +84,9 @@ class Gate:
         ids = [*call.ids(*IN_PARAMETERS), *([inner] if inner else [])]
         asks = [self._ask(action, name, extra) for name in ids] or [Ask(action, "*", extra)]
         if call.action.startswith("CreateSnapshot"):
-            asks.append(Ask(action, self._arn("snapshot", "*")))
-            if inner:
-                asks.append(Ask(action, self._arn("volume", "*")).tagged("aws:ResourceTag", self._tags(inner)))
+            born = _tags_given(call).get("snapshot", {})
+            asks.append(Ask(action, self._arn("snapshot", "*")).tagged("aws:RequestTag", born))
+            asks += [self._ask(action, disk, extra) for disk in self._disks(inner)]
         return self._with_tags(call, asks, _tags_given(call))
 
     def _launch_asks(self, call: Call) -> list[Ask]:
@@ -96,7 +99,14 @@ class Gate:
         named += [str(wanted.params["SubnetId"])] if wanted.params.get("SubnetId") else []
         named += [group for card in cards for group in card.get("Groups", [])]
         named += [wanted.template["id"]] if wanted.template else []
-        asks = [self._ask("ec2:RunInstances", name, common) for name in named if name]
+        given = str(call.params)
+        asks = [
+            self._ask(
+                "ec2:RunInstances", name, common | {"ec2:IsLaunchTemplateResource": [str(name not in given).lower()]}
+            )
+            for name in named
+            if name
+        ]
         requested = _tags_given(call)
         for kind in ("instance", "volume", "network-interface"):
             ask = Ask("ec2:RunInstances", self._arn(kind, "*"), dict(common))
@@ -134,6 +144,10 @@ class Gate:
         found: dict[str, str] = self._emulator.ec2().tags.get(name, {})
         return dict(found)
 
+    def _disks(self, instance: str | None) -> list[str]:
+        life = self._instances.lives.get(instance or "")
+        return [disk.volume_id for disk in life.instance.block_device_mapping.values()] if life else []
+
     def _arn(self, kind: str, name: str) -> str:
         owner = "" if kind in ("snapshot", "image") else self._emulator.account
         return f"arn:aws:ec2:{self._emulator.region}:{owner}:{kind}/{name}"
@@ -141,6 +155,7 @@ class Gate:
     @staticmethod
     def _keys_of(call: Call) -> Values:
         named = [key for key in call.params if key[0].isupper() and isinstance(call.params[key], dict | list)]
+        named += call.ids("Attribute")
         return {"ec2:Attribute": named} if call.action == "ModifyInstanceAttribute" else {}
 
 

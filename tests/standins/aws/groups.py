@@ -49,6 +49,8 @@ class Group:
     members: dict[str, Member] = field(default_factory=dict)
     suspended: set[str] = field(default_factory=set)
     activities: list[Json] = field(default_factory=list)
+    refreshes: list[Json] = field(default_factory=list)
+    """What a test says is being refreshed: a group does not do it by itself."""
     look_at: float = 0.0
 
     @property

@@ -52,6 +52,8 @@ class Log:
         """Begin empty."""
         self.entries: list[Entry] = []
         self.fired: list[Stop] = []
+        self.witnesses: list[Callable[[Entry], object]] = []
+        """Each is shown every mutating call of the daemon on its arrival, before any effect."""
         self._stops: list[Stop] = []
         self._number = 0
         self._effects = 0
@@ -67,8 +69,10 @@ class Log:
         return sorted((e for e in self.daemons if e.effect), key=lambda e: e.order)
 
     def clear(self) -> None:
-        """Forget the calls and the stops, and count from 0 again."""
+        """Forget the calls and the stops, and count from 0 again; the witnesses stay."""
+        witnesses = self.witnesses
         self.__init__()  # type: ignore[misc]  # the same empty log, for whoever holds it
+        self.witnesses = witnesses
 
     def stop(self, number: int, moment: Moment, callback: Callable[[], object], late_by: float = 0.5) -> None:
         """Arm a stop; it fires once. `callback` runs in a thread, so it may wait for a process to die."""
@@ -79,6 +83,8 @@ class Log:
         entry = Entry(self._number if call.is_daemons else -1, call.service, call.action, call.params, call.is_daemons)
         self._number += call.is_daemons
         self.entries.append(entry)
+        for witness in self.witnesses if entry.by_daemon else ():
+            witness(entry)
         return entry
 
     def done(self, entry: Entry, call: Call) -> None:

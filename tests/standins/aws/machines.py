@@ -54,6 +54,7 @@ class Machines:
         """A fault that each new machine of an image has for good."""
         self.known: dict[str, Machine] = {}
         self._thread = LoopThread("aws machines")
+        self._answers: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Be ready for machines."""
@@ -102,8 +103,11 @@ class Machines:
         if machine.shape == "open":
             listening = _bound(machine.address, self.port)
 
-            async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                await self._answer(machine, reader, writer)
+            def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                machine.writers.add(writer)  # at once: a task that is cancelled before it begins closes nothing
+                task = asyncio.get_running_loop().create_task(self._answer(machine, reader, writer))
+                self._answers.add(task)
+                task.add_done_callback(self._answers.discard)
 
             machine.server = await asyncio.start_server(answer, sock=listening)
         if machine.shape == "silent":
@@ -119,6 +123,11 @@ class Machines:
     @staticmethod
     async def _close(machine: Machine) -> None:
         if machine.server is not None:
+            # A connection that is being accepted while its server closes is lost by asyncio, with a warning.
+            for one in machine.server.sockets:
+                asyncio.get_running_loop().remove_reader(one.fileno())
+            for _ in range(3):
+                await asyncio.sleep(0)
             machine.server.close()
         for writer in list(machine.writers):
             writer.transport.abort()
@@ -127,7 +136,6 @@ class Machines:
         machine.server, machine.sockets = None, []
 
     async def _answer(self, machine: Machine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        machine.writers.add(writer)
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 await reader.readuntil(b"\r\n\r\n")

@@ -21,6 +21,7 @@ class Scaling:
             "SetDesiredCapacity": self._update,
             "DescribeAutoScalingGroups": self._describe,
             "DescribeAutoScalingInstances": self._instances,
+            "DescribeInstanceRefreshes": self._refreshes,
             "DescribeScalingActivities": self._activities,
             "DetachInstances": self._detach,
             "EnterStandby": self._enter_standby,
@@ -75,6 +76,9 @@ class Scaling:
 
     def _activities(self, call: Call) -> Json:
         return {"Activities": [a | {"StartTime": datetime.now(UTC)} for a in self._group(call).activities]}
+
+    def _refreshes(self, call: Call) -> Json:
+        return {"InstanceRefreshes": self._group(call).refreshes}
 
     def _detach(self, call: Call) -> Json:
         group, members = self._members(call, {"InService", "Standby"})

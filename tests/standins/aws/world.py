@@ -94,6 +94,7 @@ def build(aws: Aws, *, group_size: int = 0) -> World:
     ec2("AuthorizeSecurityGroupIngress", GroupId=groups["serving"], IpPermissions=web_only)
     ec2("AuthorizeSecurityGroupIngress", GroupId=groups["untrack"], IpPermissions=everything)
     ec2("RevokeSecurityGroupEgress", GroupId=groups["isolation"], IpPermissions=everything)
+    ec2("CreateTags", Resources=[groups["serving"]], Tags=[{"Key": "sickbay:fleet", "Value": FLEET}])
     image = ec2("RegisterImage", Name=f"{FLEET}-1.0.0", RootDeviceName="/dev/sda1")["ImageId"]
     ec2("CreateTags", Resources=[image], Tags=[{"Key": "sickbay:golden", "Value": FLEET}])
     template = ec2(

@@ -1,0 +1,1 @@
+"""The real daemon against an AWS of our own, and what must be true whatever happens to either."""
