@@ -37,6 +37,7 @@ from supervisor.core.requests import (
     Stop,
     Sweep,
     Terminate,
+    Words,
 )
 from supervisor.core.settings import GROUPS_OWN, RemediationPolicy
 
@@ -214,7 +215,7 @@ def request_for(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedSte
         case Verb.REGISTER:
             return Register(name, subject.id, token)
         case Verb.ISOLATE:
-            return Isolate(name, subject.id, token, (("sickbay:state", "quarantined"),))
+            return Isolate(name, subject.id, token, _aside(ctx))
         case Verb.RESTORE:
             return Restore(name, subject.id, token)
         case Verb.RESTART:
@@ -230,6 +231,12 @@ def request_for(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedSte
             return Mark(name, subject.id, token, "")
         case Verb.WARM | Verb.CONFIRM | Verb.LAPSE:
             raise AssertionError(f"{step.verb} is a wait")
+
+
+def _aside(ctx: Context) -> Words:
+    """What is written on a machine that is set aside, for whoever finds it. Its incident's tag stays its launch's."""
+    until = ctx.at(ctx.settings.retention.kept).isoformat(timespec="seconds")
+    return (("sickbay:state", "quarantined"), ("sickbay:expires-at", until))
 
 
 def choose_placement(ctx: Context, fleet: Fleet, workflow: Workflow) -> Placement:

@@ -18,7 +18,7 @@ from supervisor.providers.ec2.instance import ASIDE, Card, Instance, alive, is_c
 from supervisor.providers.ec2.power import settled, start
 from supervisor.providers.ec2.protection import put
 from supervisor.providers.ec2.scaling import detach, leaving
-from supervisor.providers.ec2.scope import STATE, UNDO, Scope, refuse
+from supervisor.providers.ec2.scope import EXPIRES, STATE, UNDO, Scope, refuse
 
 UNTRACKED = 1.0  # seconds with the open group, until AWS has dropped what it tracked
 
@@ -72,7 +72,7 @@ def restore(scope: Scope, request: Restore) -> Outcome:
     notes = [] if was is None else _undo(scope, machine, was, cut)
     if was_aside:
         start(scope, settled(scope, machine))
-    scope.tag(machine.id, {STATE: "", UNDO: ""}, machine.tags)
+    scope.tag(machine.id, {STATE: "", EXPIRES: "", UNDO: ""}, machine.tags)
     undo.forget(scope, machine.id)
     return Done(instance=machine.id, detail="; ".join(["as it was, out of the load balancer", *notes]))
 

@@ -17,6 +17,7 @@ from supervisor.providers.ec2.options import Ec2Options
 
 FLEET, STATE, ROLE, HOLD, UNDO = "sickbay:fleet", "sickbay:state", "sickbay:role", "sickbay:hold", "sickbay:undo"
 INSTANCE, CAPTURE, LAUNCH, VERSION = "sickbay:instance", "sickbay:capture", "sickbay:launch-id", "sickbay:version"
+EXPIRES = "sickbay:expires-at"
 
 PATIENCE = 15.0  # seconds that one act waits for AWS to show what it was told
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between two looks

@@ -246,7 +246,8 @@ async def test_a_slow_answer_gets_no_queue(world: World, cloud: Ec2Cloud, monkey
     cloud._region.api.changes += 1
     later = [asyncio.create_task(cloud.inventory()) for _ in range(5)]
     assert [1] * 6 == [len(machines) for machines in await asyncio.gather(first, *later)]
-    assert 3 == asked(world).count("DescribeInstances")
+    # The one that hung, botocore's second try (a third on a busy machine), and one for all five that waited.
+    assert 3 <= asked(world).count("DescribeInstances") <= 4
 
 
 async def test_nobody_sees_a_look_from_before_a_change(world: World, cloud: Ec2Cloud) -> None:
