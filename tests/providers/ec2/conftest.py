@@ -30,7 +30,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 @pytest.fixture
 def api(world: World) -> Iterator[BotoApi]:
     """Return an API with little patience, and without limits of its own."""
-    api = BotoApi(world.aws.region, patience=0.5, buckets=Buckets(dict.fromkeys(PACES, (1e6, 1e6))))
+    api = BotoApi(world.aws.region, patience=1.0, buckets=Buckets(dict.fromkeys(PACES, (1e6, 1e6))))
     yield api
     api.close()
 
