@@ -47,7 +47,7 @@ kills: $(STAMP)
 	$(BIN)/python -m tests.ec2.kills
 
 test-unit: test-packages
-	$(BIN)/python -m pytest -q -m "not acceptance"
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not acceptance"
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -18,22 +18,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from supervisor.core.engine import Engine
-from supervisor.core.model import (
-    Identity,
-    Instance,
-    Lifecycle,
-    Machine,
-    MachineState,
-    Mode,
-    Now,
-    Record,
-    Role,
-    Slot,
-    Status,
-    TargetHealth,
-)
+from supervisor.core.machine import Machine, MachineState, TargetHealth
+from supervisor.core.model import Identity, Instance, Record, Slot
 from supervisor.core.settings import CheckPolicy, FleetPolicy, Settings
 from supervisor.core.signals import InventorySeen, Result, ResultsReported
+from supervisor.core.terms import Lifecycle, Mode, Now, Role, Status
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 INTERVAL = 10.0

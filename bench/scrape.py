@@ -15,8 +15,8 @@ from functools import partial
 from types import SimpleNamespace
 
 from bench.engine import INTERVAL, T0, Load, engine, machines, play
-from supervisor.core.model import Now
 from supervisor.core.signals import InventorySeen
+from supervisor.core.terms import Now
 from supervisor.surfaces.metrics import Metrics
 
 ACCEPT = {"text 0.0.4": "", "OpenMetrics": "application/openmetrics-text"}

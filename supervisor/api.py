@@ -30,8 +30,9 @@ from typing import ClassVar, Protocol, TypeAlias
 from pydantic import BaseModel, ConfigDict
 
 from supervisor.core.duration import Duration
-from supervisor.core.model import Lifecycle, PlannedStep, Role, Status, Subject, Verb
+from supervisor.core.journal import PlannedStep, Subject, Verb
 from supervisor.core.nagios import NagiosOutput, read_nagios
+from supervisor.core.terms import Lifecycle, Role, Status
 
 __all__ = [
     "RESERVED_KEYS",

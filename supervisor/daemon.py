@@ -17,8 +17,10 @@ import structlog
 from supervisor import __version__
 from supervisor.config import Config, load, peek_plugin_paths
 from supervisor.core.documents import FiguresDoc
-from supervisor.core.model import Identity, Offer, Offering, Seconds
+from supervisor.core.machine import Offer
+from supervisor.core.model import Identity, Offering
 from supervisor.core.settings import Settings
+from supervisor.core.terms import Seconds
 from supervisor.errors import CloudSilent, ConfigError, ProviderError, SickbayError
 from supervisor.plugins import Catalogue, discover, refuse_foreign_supervisor
 from supervisor.ports import Chat, Cloud

@@ -26,7 +26,8 @@ from rich.console import Console
 
 from supervisor.core import views
 from supervisor.core.documents import StoryDoc
-from supervisor.core.model import SERVING, FleetState, Incident, IncidentState, Instance, Quarantine
+from supervisor.core.model import Incident, IncidentState, Instance, Quarantine
+from supervisor.core.terms import SERVING, FleetState
 from supervisor.daemon import Daemon, read_config
 from supervisor.errors import SickbayError
 from supervisor.providers.local import LocalCloud, faults

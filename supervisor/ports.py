@@ -14,9 +14,11 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel
 
 from supervisor.core.cards import Card
-from supervisor.core.model import Leftover, Machine, Now, Offer, OutboxMessage, Record
+from supervisor.core.machine import Leftover, Machine, Offer
+from supervisor.core.model import OutboxMessage, Record
 from supervisor.core.requests import Outcome, Request
 from supervisor.core.signals import Command, Result
+from supervisor.core.terms import Now
 
 
 class Clock(Protocol):

@@ -6,18 +6,11 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from supervisor.core.model import (
-    FleetState,
-    Incident,
-    IncidentState,
-    Instance,
-    Lifecycle,
-    Mode,
-    Role,
-)
+from supervisor.core.model import Incident, IncidentState, Instance
 from supervisor.core.requests import Launch, Request
 from supervisor.core.settings import CheckPolicy, FleetPolicy, Guards, Judgement, RemediationPolicy, Settings
 from supervisor.core.signals import OperatorAsked, OperatorVerb, Reply
+from supervisor.core.terms import FleetState, Lifecycle, Mode, Role
 from supervisor.plugins import discover
 from supervisor.runtime.service import Service
 from supervisor.sim.run import Stage, until

@@ -15,8 +15,9 @@ from supervisor.api import Check, Remediation
 from supervisor.config.models import NAME, CheckKeys, FleetKeys, SupervisorTable
 from supervisor.config.reading import Place, Reading, show
 from supervisor.config.source import Table
-from supervisor.core.model import Mode, Offer, Role
+from supervisor.core.machine import Offer
 from supervisor.core.settings import CheckPolicy, FleetPolicy, RemediationPolicy
+from supervisor.core.terms import Mode, Role
 from supervisor.errors import ProviderError
 from supervisor.plugins import Catalogue
 

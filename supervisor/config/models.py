@@ -16,8 +16,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from supervisor.config.docstrings import field_docs
 from supervisor.config.secrets import SecretRef
 from supervisor.core.duration import Duration
-from supervisor.core.model import Mode, Role
 from supervisor.core.settings import Guards, Judgement, Retention
+from supervisor.core.terms import Mode, Role
 
 SEMVER = r"^\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"

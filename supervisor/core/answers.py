@@ -7,20 +7,8 @@ from dataclasses import replace
 from supervisor.core import incidents, leftovers, plans, quarantine
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
-from supervisor.core.model import (
-    Incident,
-    IncidentState,
-    Instance,
-    Lifecycle,
-    Quarantine,
-    Slot,
-    Step,
-    StepStatus,
-    Subject,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-)
+from supervisor.core.journal import Step, StepStatus, Subject, Workflow, WorkflowKind, WorkflowState
+from supervisor.core.model import Incident, IncidentState, Instance, Quarantine, Slot
 from supervisor.core.requests import (
     Capture,
     Deregister,
@@ -38,6 +26,7 @@ from supervisor.core.requests import (
     Unclear,
 )
 from supervisor.core.signals import StepFinished
+from supervisor.core.terms import Lifecycle
 from supervisor.core.workflow import candidate_failed, patient_failed
 
 

@@ -13,17 +13,9 @@ from itertools import islice
 from supervisor.core.context import Context
 from supervisor.core.duration import words
 from supervisor.core.guards import Act, read
-from supervisor.core.model import (
-    Incident,
-    IncidentKind,
-    IncidentState,
-    Instance,
-    Mode,
-    Quarantine,
-    Resolution,
-    Workflow,
-    WorkflowKind,
-)
+from supervisor.core.journal import Workflow, WorkflowKind
+from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Quarantine, Resolution
+from supervisor.core.terms import Mode
 from supervisor.core.text import clean
 
 

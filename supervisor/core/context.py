@@ -13,32 +13,13 @@ from datetime import datetime, timedelta
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Facts, breaker_allows, floors, share
 from supervisor.core.health import Chart
-from supervisor.core.model import (
-    COMING,
-    AuditEntry,
-    BootTime,
-    Health,
-    Holder,
-    Incident,
-    Instance,
-    Lifecycle,
-    MachineState,
-    Mode,
-    Note,
-    Now,
-    OutboxMessage,
-    Quarantine,
-    Removal,
-    Seconds,
-    Slot,
-    TargetHealth,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-)
+from supervisor.core.journal import Workflow, WorkflowKind, WorkflowState
+from supervisor.core.machine import MachineState, TargetHealth
+from supervisor.core.model import AuditEntry, Holder, Incident, Instance, Note, OutboxMessage, Quarantine, Removal, Slot
 from supervisor.core.settings import Settings
 from supervisor.core.sight import Sight
 from supervisor.core.signals import Event, Forget, IncidentTold, InstanceMoved, Observe, Said, Turn
+from supervisor.core.terms import COMING, BootTime, Health, Lifecycle, Mode, Now, Seconds
 from supervisor.core.world import World
 
 StepKey = tuple[int, str, int]

@@ -17,24 +17,8 @@ from supervisor.core import answers, inventory, leftovers, operator, plans, tria
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.health import Chart, Surroundings, judge, judge_startup, suspect_since
-from supervisor.core.model import (
-    COMING,
-    SERVING,
-    BootTime,
-    Health,
-    Image,
-    Incident,
-    Instance,
-    Lifecycle,
-    Now,
-    Offering,
-    OutboxMessage,
-    Record,
-    Seconds,
-    Step,
-    Thread,
-    Workflow,
-)
+from supervisor.core.journal import Step, Workflow
+from supervisor.core.model import Image, Incident, Instance, Offering, OutboxMessage, Record, Thread
 from supervisor.core.settings import FleetPolicy, Settings
 from supervisor.core.signals import (
     InstanceMoved,
@@ -57,6 +41,7 @@ from supervisor.core.signals import (
     Turn,
     Woke,
 )
+from supervisor.core.terms import COMING, SERVING, BootTime, Health, Lifecycle, Now, Seconds
 from supervisor.core.world import World
 from supervisor.errors import OperatorError
 

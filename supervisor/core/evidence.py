@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from math import log
 from typing import TypeAlias
 
-from supervisor.core.model import BootTime, Role, Seconds, Status
 from supervisor.core.settings import CheckPolicy, Judgement
 from supervisor.core.signals import Result
+from supervisor.core.terms import BootTime, Role, Seconds, Status
 
 MONTH: Seconds = 30 * 86400.0
 KEPT_RESULTS = 8

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from supervisor.core.evidence import Evidence, Tally, Weights, new_tally, weights
 from supervisor.core.health import Chart, Finding
-from supervisor.core.model import BootTime, FleetState, Health, Placement, Seconds
+from supervisor.core.machine import Placement
 from supervisor.core.settings import FleetPolicy, Judgement
+from supervisor.core.terms import BootTime, FleetState, Health, Seconds
 
 
 class Fleet:

@@ -11,18 +11,9 @@ from collections.abc import Collection, Iterable
 from supervisor.core import incidents, plans
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
-from supervisor.core.model import (
-    COMING,
-    Incident,
-    IncidentState,
-    Instance,
-    Quarantine,
-    Resolution,
-    Slot,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-)
+from supervisor.core.journal import Workflow, WorkflowKind, WorkflowState
+from supervisor.core.model import Incident, IncidentState, Instance, Quarantine, Resolution, Slot
+from supervisor.core.terms import COMING
 
 
 def owes(ctx: Context, fleet: Fleet, slot: int | None) -> bool:

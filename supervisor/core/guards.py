@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil, floor
 
-from supervisor.core.model import Mode, Seconds
+from supervisor.core.terms import Mode, Seconds
 
 
 class Act(StrEnum):

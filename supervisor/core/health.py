@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from supervisor.core.evidence import Evidence
-from supervisor.core.model import BootTime, Health, Machine, MachineState, Role, Seconds, Status, TargetHealth
+from supervisor.core.machine import Machine, MachineState, TargetHealth
 from supervisor.core.settings import Judgement
+from supervisor.core.terms import BootTime, Health, Role, Seconds, Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,8 @@ from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Reading
 from supervisor.core.health import suspect_since
-from supervisor.core.model import (
-    Incident,
-    IncidentKind,
-    IncidentState,
-    Instance,
-    Lifecycle,
-    Mode,
-    Quarantine,
-    Resolution,
-)
+from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Quarantine, Resolution
+from supervisor.core.terms import Lifecycle, Mode
 
 
 def place_of(instance: Instance) -> str:

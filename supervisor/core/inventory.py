@@ -14,24 +14,12 @@ from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import breaker_allows
 from supervisor.core.health import Chart
-from supervisor.core.model import (
-    COMING,
-    BootTime,
-    Holder,
-    Instance,
-    Lifecycle,
-    Machine,
-    MachineState,
-    Slot,
-    Step,
-    StepStatus,
-    TargetHealth,
-    Verb,
-    Workflow,
-    WorkflowKind,
-)
+from supervisor.core.journal import Step, StepStatus, Verb, Workflow, WorkflowKind
+from supervisor.core.machine import Machine, MachineState, TargetHealth
+from supervisor.core.model import Holder, Instance, Slot
 from supervisor.core.requests import Launch
 from supervisor.core.signals import InventorySeen
+from supervisor.core.terms import COMING, BootTime, Lifecycle
 
 SET_ASIDE = frozenset({Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED, Lifecycle.RETIRING})
 RESTORED = "restored-journal"

@@ -13,8 +13,11 @@ from supervisor.core import plans
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, holding
-from supervisor.core.model import Instance, Leftover, LeftoverKind, Lifecycle, Seconds, Workflow, WorkflowKind
+from supervisor.core.journal import Workflow, WorkflowKind
+from supervisor.core.machine import Leftover, LeftoverKind
+from supervisor.core.model import Instance
 from supervisor.core.signals import LeftoversSeen
+from supervisor.core.terms import Lifecycle, Seconds
 
 APART: Seconds = 3600.0
 """Between the first and the last look at something that is swept; nothing younger is swept either."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from supervisor.core import incidents
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
-from supervisor.core.model import Instance, Machine
+from supervisor.core.machine import Machine
+from supervisor.core.model import Instance
 
 RECLAIMED = "Server.SpotInstance"
 """How a cloud begins its reason when it takes a machine back that it had lent for less."""

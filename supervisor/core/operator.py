@@ -10,20 +10,8 @@ from dataclasses import replace
 from supervisor.core import plans, quarantine
 from supervisor.core.context import KILL_SWITCH, Context
 from supervisor.core.fleet import Fleet
-from supervisor.core.model import (
-    Approval,
-    Holder,
-    Image,
-    Incident,
-    IncidentState,
-    Instance,
-    Lifecycle,
-    Mode,
-    Quarantine,
-    Slot,
-    Workflow,
-    WorkflowKind,
-)
+from supervisor.core.journal import Workflow, WorkflowKind
+from supervisor.core.model import Approval, Holder, Image, Incident, IncidentState, Instance, Quarantine, Slot
 from supervisor.core.signals import (
     Approve,
     Hold,
@@ -38,6 +26,7 @@ from supervisor.core.signals import (
     Retry,
     Unhold,
 )
+from supervisor.core.terms import Lifecycle, Mode
 from supervisor.errors import OperatorError
 
 

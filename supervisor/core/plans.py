@@ -9,21 +9,9 @@ from dataclasses import replace
 
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
-from supervisor.core.model import (
-    Image,
-    Incident,
-    Instance,
-    Lifecycle,
-    Placement,
-    PlannedStep,
-    Quarantine,
-    Removal,
-    Subject,
-    Verb,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-)
+from supervisor.core.journal import PlannedStep, Subject, Verb, Workflow, WorkflowKind, WorkflowState
+from supervisor.core.machine import Placement
+from supervisor.core.model import Image, Incident, Instance, Quarantine, Removal
 from supervisor.core.requests import (
     Capture,
     Deregister,
@@ -40,6 +28,7 @@ from supervisor.core.requests import (
     Words,
 )
 from supervisor.core.settings import GROUPS_OWN, RemediationPolicy
+from supervisor.core.terms import Lifecycle
 
 CAPACITY_MEMORY = 600.0
 

@@ -10,8 +10,9 @@ from typing import TypeAlias
 
 from supervisor.core.guards import Act, Facts, Reading, holding, holding_fill
 from supervisor.core.health import Finding
-from supervisor.core.model import SERVING, Health, Lifecycle, Verb
+from supervisor.core.journal import Verb
 from supervisor.core.settings import RemediationPolicy
+from supervisor.core.terms import SERVING, Health, Lifecycle
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,18 +13,9 @@ from datetime import datetime, timedelta
 from supervisor.core import plans
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
-from supervisor.core.model import (
-    Instance,
-    Lifecycle,
-    Quarantine,
-    Seconds,
-    Step,
-    StepStatus,
-    Verb,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-)
+from supervisor.core.journal import Step, StepStatus, Verb, Workflow, WorkflowKind, WorkflowState
+from supervisor.core.model import Instance, Quarantine
+from supervisor.core.terms import Lifecycle, Seconds
 
 ROOM = frozenset({"quarantine_cap", "quarantine_cost"})
 """The guards that hold for want of room: `make_room` answers them."""

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from supervisor.core.model import (
-    Lifecycle,
-    Mode,
-    Offer,
-    Placement,
-    PlannedStep,
-    Role,
-    Seconds,
-    Subject,
-    Verb,
-)
+from supervisor.core.journal import PlannedStep, Subject, Verb
+from supervisor.core.machine import Offer, Placement
 from supervisor.core.requests import Words
+from supervisor.core.terms import Lifecycle, Mode, Role, Seconds
 
 GROUPS_OWN = frozenset({Verb.WITHDRAW, Verb.REGISTER})
 """What an Auto Scaling group does for its members: one that we withdrew first, it might destroy as unhealthy."""

@@ -5,8 +5,8 @@ Blind means: nobody turns sick, nothing is taken away. When sight returns, all s
 
 from __future__ import annotations
 
-from supervisor.core.model import BootTime, Now, Seconds
 from supervisor.core.settings import Guards
+from supervisor.core.terms import BootTime, Now, Seconds
 
 LEAST_WINDOW: Seconds = 10.0
 ROUNDS = 2  # in a window: in less than two rounds, results that all come in time can bunch outside it

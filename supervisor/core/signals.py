@@ -7,20 +7,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-from supervisor.core.model import (
-    BootTime,
-    Incident,
-    Leftover,
-    Lifecycle,
-    Machine,
-    Record,
-    Seconds,
-    Status,
-    Step,
-    Workflow,
-)
+from supervisor.core.journal import Step, Workflow
+from supervisor.core.machine import Leftover, Machine
+from supervisor.core.model import Incident, Record
 from supervisor.core.requests import Outcome, Request
 from supervisor.core.settings import Settings
+from supervisor.core.terms import BootTime, Lifecycle, Seconds, Status
 
 NO_METRICS: Mapping[str, float] = MappingProxyType({})
 

@@ -15,25 +15,11 @@ from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import breaker_allows
 from supervisor.core.health import Chart
-from supervisor.core.model import (
-    COMING,
-    SERVING,
-    BootTime,
-    FleetState,
-    Health,
-    Incident,
-    IncidentKind,
-    IncidentState,
-    Instance,
-    Lifecycle,
-    Removal,
-    Resolution,
-    Slot,
-    TargetHealth,
-    Workflow,
-    WorkflowKind,
-)
+from supervisor.core.journal import Workflow, WorkflowKind
+from supervisor.core.machine import TargetHealth
+from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Removal, Resolution, Slot
 from supervisor.core.policy import Fill, Hold, Nothing, Remediate, Return, Withdraw, decide_instance, decide_slot
+from supervisor.core.terms import COMING, SERVING, BootTime, FleetState, Health, Lifecycle
 
 RECHECK = 1.0  # seconds, while a guard holds: several of them change with time alone
 AGAIN = 0.05  # seconds: a decision changed something that another one reads

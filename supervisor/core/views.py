@@ -28,21 +28,11 @@ from supervisor.core.documents import (
 from supervisor.core.evidence import Evidence
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, Reading, holding, read
-from supervisor.core.model import (
-    SERVING,
-    Health,
-    Holder,
-    Image,
-    Incident,
-    Instance,
-    Lifecycle,
-    Quarantine,
-    Resolution,
-    Step,
-    Workflow,
-)
+from supervisor.core.journal import Step, Workflow
+from supervisor.core.model import Holder, Image, Incident, Instance, Quarantine, Resolution
 from supervisor.core.policy import Fill, Hold, Nothing, Remediate, Return, Withdraw, decide_instance
 from supervisor.core.requests import Refused, Throttled, Unclear
+from supervisor.core.terms import SERVING, Health, Lifecycle
 
 
 def _time(moment: datetime | None) -> str | None:

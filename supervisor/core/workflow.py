@@ -15,27 +15,9 @@ from supervisor.core import groups, incidents, plans, quarantine
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, Reading, holding
-from supervisor.core.model import (
-    GONE,
-    SERVING,
-    Health,
-    Incident,
-    IncidentState,
-    Instance,
-    Lifecycle,
-    PlannedStep,
-    Quarantine,
-    Resolution,
-    Slot,
-    Step,
-    StepStatus,
-    Subject,
-    TargetHealth,
-    Verb,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-)
+from supervisor.core.journal import PlannedStep, Step, StepStatus, Subject, Verb, Workflow, WorkflowKind, WorkflowState
+from supervisor.core.machine import TargetHealth
+from supervisor.core.model import Incident, IncidentState, Instance, Quarantine, Resolution, Slot
 from supervisor.core.requests import (
     DESTRUCTIVE,
     Launch,
@@ -45,6 +27,7 @@ from supervisor.core.requests import (
 )
 from supervisor.core.settings import RemediationPolicy
 from supervisor.core.signals import Perform
+from supervisor.core.terms import GONE, SERVING, Health, Lifecycle
 
 WAITS = frozenset({Verb.WARM, Verb.CONFIRM, Verb.LAPSE})
 ACT_OF: dict[Verb, Act] = {

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar, cast
 
+from supervisor.core.journal import Step, Workflow, WorkflowState
 from supervisor.core.model import (
     AuditEntry,
     Holder,
@@ -19,19 +20,16 @@ from supervisor.core.model import (
     Incident,
     IncidentState,
     Instance,
-    Lifecycle,
     Offering,
     OutboxMessage,
     Quarantine,
     Record,
     Removal,
     Slot,
-    Step,
     Thread,
-    Workflow,
-    WorkflowState,
     key_of,
 )
+from supervisor.core.terms import Lifecycle
 
 Key = tuple[str | int, ...]
 Place = tuple[Lifecycle, str, str]  # lifecycle, zone, image

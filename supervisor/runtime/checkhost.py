@@ -14,8 +14,8 @@ from typing import Any
 
 import structlog
 
-from supervisor.core.model import Status
 from supervisor.core.signals import NO_METRICS, Command, Forget, Observe, Result
+from supervisor.core.terms import Status
 from supervisor.core.text import clean
 from supervisor.runtime.bench import Bench
 from supervisor.runtime.flight import Culprit

@@ -24,7 +24,7 @@ import uvloop
 
 from supervisor.api import Check, CheckResult, Instance, Probe
 from supervisor.core.duration import words
-from supervisor.core.model import Status
+from supervisor.core.terms import Status
 from supervisor.core.text import clean
 from supervisor.plugins import discover
 from supervisor.runtime.custody import Custody

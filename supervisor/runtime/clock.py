@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from supervisor.core.model import Now
+from supervisor.core.terms import Now
 
 
 class SystemClock:

@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from supervisor.core.engine import Engine
-from supervisor.core.model import Record, Seconds
+from supervisor.core.model import Record
 from supervisor.core.signals import (
     Command,
     Event,
@@ -26,6 +26,7 @@ from supervisor.core.signals import (
     Turn,
     Woke,
 )
+from supervisor.core.terms import Seconds
 from supervisor.errors import CommitFailed
 from supervisor.ports import Clock
 

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import structlog
 
-from supervisor.core.model import Seconds
 from supervisor.core.signals import InventoryFailed, InventorySeen, LeftoversSeen
+from supervisor.core.terms import Seconds
 from supervisor.errors import ProviderError
 from supervisor.ports import Clock, Cloud
 

@@ -10,7 +10,7 @@ from math import isfinite
 
 from supervisor.api import Check, CheckResult, Instance, NoAnswer, Probe, Refusal, Unrunnable
 from supervisor.core.duration import words
-from supervisor.core.model import Status
+from supervisor.core.terms import Status
 from supervisor.core.text import LIMIT, clean
 from supervisor.runtime.probe import refuse_forbidden
 from supervisor.runtime.program import time_limit

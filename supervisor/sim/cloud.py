@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 
-from supervisor.core.model import Leftover, Machine, Offer, Seconds
+from supervisor.core.machine import Leftover, Machine, Offer
 from supervisor.core.requests import (
     Capture,
     Deregister,
@@ -25,6 +25,7 @@ from supervisor.core.requests import (
     Terminate,
     Unclear,
 )
+from supervisor.core.terms import Seconds
 from supervisor.errors import ProviderError
 from supervisor.sim.failpoints import Life
 from supervisor.sim.world import Behaviour, Call, SimMachine, World

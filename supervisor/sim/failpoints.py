@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from supervisor.core.model import BootTime, Record
+from supervisor.core.model import Record
+from supervisor.core.terms import BootTime
 from supervisor.ports import Store
 from supervisor.sim.world import World
 

@@ -11,20 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from supervisor.core.guards import floors
-from supervisor.core.model import (
-    AuditEntry,
-    Holder,
-    Incident,
-    IncidentState,
-    Instance,
-    Lifecycle,
-    Quarantine,
-    Record,
-    Step,
-    StepStatus,
-    Workflow,
-    WorkflowState,
-)
+from supervisor.core.journal import Step, StepStatus, Workflow, WorkflowState
+from supervisor.core.model import AuditEntry, Holder, Incident, IncidentState, Instance, Quarantine, Record
 from supervisor.core.requests import (
     DESTRUCTIVE,
     Capture,
@@ -38,6 +26,7 @@ from supervisor.core.requests import (
     Terminate,
 )
 from supervisor.core.settings import Settings
+from supervisor.core.terms import Lifecycle
 from supervisor.sim.failpoints import Commit
 from supervisor.sim.world import Call, World
 

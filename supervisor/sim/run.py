@@ -7,8 +7,9 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from supervisor.core.model import OutboxMessage, Record, Seconds
+from supervisor.core.model import OutboxMessage, Record
 from supervisor.core.settings import Settings
+from supervisor.core.terms import Seconds
 from supervisor.ports import Chat, Cloud, Store, Telling, Told
 from supervisor.runtime.loop import Journal as JournalPort
 from supervisor.runtime.service import Service

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from supervisor.core.model import Now, Seconds
+from supervisor.core.terms import Now, Seconds
 
 T = TypeVar("T")
 

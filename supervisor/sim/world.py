@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from supervisor.core.model import BootTime, Leftover, Machine, MachineState, Seconds, Status, TargetHealth
+from supervisor.core.machine import Leftover, Machine, MachineState, TargetHealth
 from supervisor.core.requests import Outcome, Request
 from supervisor.core.signals import Result
+from supervisor.core.terms import BootTime, Seconds, Status
 from supervisor.sim.time import VirtualClock
 
 

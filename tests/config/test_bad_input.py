@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from supervisor.config import load, peek_socket
 from supervisor.config.models import GuardsTable, JudgementTable
-from supervisor.core.model import Mode
+from supervisor.core.terms import Mode
 from supervisor.core.text import clean
 from supervisor.errors import ConfigError, PluginError
 from supervisor.plugins import Catalogue, discover

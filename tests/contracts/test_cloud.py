@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.model import Machine, MachineState, Placement, TargetHealth
+from supervisor.core.machine import Machine, MachineState, Placement, TargetHealth
 from supervisor.core.requests import (
     Capture,
     Deregister,

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.core.journal import Step, Workflow
 from supervisor.core.model import (
     RECORDS,
     AuditEntry,
@@ -21,8 +22,6 @@ from supervisor.core.model import (
     IncidentState,
     Quarantine,
     Record,
-    Step,
-    Workflow,
     key_of,
 )
 from supervisor.errors import CommitFailed

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from supervisor.core.guards import GUARDS, Act, Facts, breaker_allows, floors, holding, holding_fill, read, share
-from supervisor.core.model import Mode
+from supervisor.core.terms import Mode
 
 CALM = Facts(
     mode=Mode.AUTO, approved=False, by_operator=False, holders=(), held="", grace="", unheard="", fresh_rounds=2,

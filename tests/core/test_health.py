@@ -8,9 +8,10 @@ import pytest
 
 from supervisor.core.evidence import Evidence, weights
 from supervisor.core.health import Chart, Surroundings, judge, judge_startup
-from supervisor.core.model import Health, Machine, MachineState, Role, Status, TargetHealth
+from supervisor.core.machine import Machine, MachineState, TargetHealth
 from supervisor.core.settings import CheckPolicy, Judgement
 from supervisor.core.signals import Result
+from supervisor.core.terms import Health, Role, Status
 
 NUMBERS = Judgement()
 SEES = Surroundings(may_condemn=True, cloud_fresh=True, peers_well=True)

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.core.model import Now
 from supervisor.core.settings import Guards
 from supervisor.core.sight import Sight
+from supervisor.core.terms import Now
 
 TIMEOUT = 3.0
 INTERVALS = st.sampled_from([5.0, 10.0, 30.0, 60.0, 300.0])

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from supervisor.core import triage
-from supervisor.core.model import Instance, Leftover, LeftoverKind, Lifecycle, Quarantine, Role
+from supervisor.core.machine import Leftover, LeftoverKind
+from supervisor.core.model import Instance, Quarantine
 from supervisor.core.settings import Retention, Settings
 from supervisor.core.signals import Hold, LeftoversSeen, Purge, ReleaseFromQuarantine
+from supervisor.core.terms import Lifecycle, Role
 from supervisor.runtime.service import Service
 from supervisor.sim.failpoints import Life
 from supervisor.sim.invariants import Evidence, Violation, check, quiescent

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core.model import Record, Step, StepStatus
+from supervisor.core.journal import Step, StepStatus
+from supervisor.core.model import Record
 from supervisor.core.requests import Capture, Done, Launch, Outcome, Request
 from supervisor.ports import Store
 from supervisor.sim.cloud import FakeCloud

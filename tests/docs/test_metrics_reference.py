@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from supervisor.cli import app
-from supervisor.core.model import Lifecycle, Mode
+from supervisor.core.terms import Lifecycle, Mode
 from supervisor.runtime.service import Service
 from supervisor.sim.run import until
 from supervisor.sim.world import World

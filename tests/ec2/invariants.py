@@ -11,20 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from supervisor.core.guards import floors
-from supervisor.core.model import (
-    Incident,
-    IncidentKind,
-    IncidentState,
-    Instance,
-    Lifecycle,
-    Quarantine,
-    Step,
-    StepStatus,
-    Workflow,
-    WorkflowState,
-)
+from supervisor.core.journal import Step, StepStatus, Workflow, WorkflowState
+from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Quarantine
 from supervisor.core.requests import Done, Launch
 from supervisor.core.settings import Guards, Judgement
+from supervisor.core.terms import Lifecycle
 from tests.ec2.evidence import Evidence, Intent, Seen, Truth
 
 SECRETS = (b"CANARY",)

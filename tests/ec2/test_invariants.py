@@ -8,21 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from supervisor.core.model import (
-    Incident,
-    IncidentKind,
-    IncidentState,
-    Instance,
-    Lifecycle,
-    Quarantine,
-    Record,
-    Step,
-    StepStatus,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-)
+from supervisor.core.journal import Step, StepStatus, Workflow, WorkflowKind, WorkflowState
+from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Quarantine, Record
 from supervisor.core.requests import Done, Launch, Unclear
+from supervisor.core.terms import Lifecycle
 from tests.ec2.evidence import Evidence, Intent, Seen, Truth
 from tests.ec2.invariants import BORN_WITH, check, quiescent
 from tests.standins.aws import Entry

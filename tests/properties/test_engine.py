@@ -10,9 +10,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from supervisor.core.guards import Act, holding
-from supervisor.core.model import Health, Incident, IncidentKind, Mode, Quarantine, Removal
+from supervisor.core.model import Incident, IncidentKind, Quarantine, Removal
 from supervisor.core.requests import Outcome, Refused, Request, Throttled
 from supervisor.core.signals import Hold, OperatorVerb, Pause, Purge, ReleaseFromQuarantine, Resume, Unhold
+from supervisor.core.terms import Health, Mode
 from supervisor.runtime.service import Service
 from supervisor.sim.cloud import FakeCloud
 from supervisor.sim.invariants import Evidence, check

@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from supervisor.core.model import Machine, MachineState, TargetHealth
+from supervisor.core.machine import Machine, MachineState, TargetHealth
 from supervisor.core.requests import Done, Launch, Register
 from supervisor.errors import ProviderError
 from supervisor.providers.local import WEB, LocalCloud, LocalOptions, LocalProvider, faults

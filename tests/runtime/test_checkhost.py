@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from supervisor.core.model import Status
 from supervisor.core.signals import Forget
+from supervisor.core.terms import Status
 from supervisor.runtime.checkhost import CheckSpec
 from tests.watching import Watching, observe, plugin_folder, spec, watching_hosts
 

@@ -10,7 +10,8 @@ import pytest
 
 from supervisor.cli.base import exit_code
 from supervisor.config import Config
-from supervisor.core.model import Offer, Offering, Placement
+from supervisor.core.machine import Offer, Placement
+from supervisor.core.model import Offering
 from supervisor.daemon import read_config, resolved
 from supervisor.errors import CloudSilent, ProviderError
 

@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable
 
 from supervisor.core.engine import Engine
-from supervisor.core.model import Lifecycle, OutboxMessage
+from supervisor.core.model import OutboxMessage
 from supervisor.core.signals import MessageTold
+from supervisor.core.terms import Lifecycle
 from supervisor.ports import NotNow, NotThis, Telling, Told
 from supervisor.runtime.outbox import Outbox
 from supervisor.runtime.service import Service

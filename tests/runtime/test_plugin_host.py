@@ -16,7 +16,7 @@ import pytest
 import structlog
 from aiohttp import web
 
-from supervisor.core.model import Status
+from supervisor.core.terms import Status
 from supervisor.runtime import stragglers
 from tests.watching import Watching, observe, plugin_folder, spec, watching_hosts
 

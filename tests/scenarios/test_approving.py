@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from supervisor.core.cards import card
-from supervisor.core.model import Incident, IncidentState, Lifecycle, Mode
+from supervisor.core.model import Incident, IncidentState
 from supervisor.core.signals import Approve, Hold, Pause, Reject, ReleaseFromQuarantine, SettingsLoaded, Unhold
+from supervisor.core.terms import Lifecycle, Mode
 from supervisor.runtime.service import Service
 from supervisor.sim.run import until
 from supervisor.sim.world import Behaviour, World

@@ -9,17 +9,10 @@ import pytest
 
 from supervisor.core import views
 from supervisor.core.cards import Card, Tone, card
-from supervisor.core.model import (
-    Incident,
-    IncidentKind,
-    IncidentState,
-    Lifecycle,
-    Resolution,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-)
+from supervisor.core.journal import Workflow, WorkflowKind, WorkflowState
+from supervisor.core.model import Incident, IncidentKind, IncidentState, Resolution
 from supervisor.core.signals import ReleaseFromQuarantine, SettingsLoaded
+from supervisor.core.terms import Lifecycle
 from supervisor.runtime.service import Service
 from supervisor.sim.run import until
 from supervisor.sim.world import Behaviour, World

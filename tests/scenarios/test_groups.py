@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from supervisor.core import views
-from supervisor.core.model import Incident, IncidentKind, IncidentState, Lifecycle, Mode, Resolution, Role
+from supervisor.core.model import Incident, IncidentKind, IncidentState, Resolution
 from supervisor.core.requests import Deregister, Isolate, Launch, Register, Restart, Terminate
+from supervisor.core.terms import Lifecycle, Mode, Role
 from supervisor.runtime.service import Service
 from supervisor.sim.invariants import Evidence, check
 from supervisor.sim.run import Stage, until

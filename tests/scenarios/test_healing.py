@@ -5,19 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from supervisor.core.model import (
-    FleetState,
-    IncidentKind,
-    IncidentState,
-    Lifecycle,
-    Quarantine,
-    Removal,
-    Resolution,
-    Slot,
-)
+from supervisor.core.model import IncidentKind, IncidentState, Quarantine, Removal, Resolution, Slot
 from supervisor.core.requests import Launch, Outcome, Refused, Request
 from supervisor.core.settings import Guards
 from supervisor.core.signals import Retry
+from supervisor.core.terms import FleetState, Lifecycle
 from supervisor.runtime.service import Service
 from supervisor.sim.cloud import FakeCloud
 from supervisor.sim.failpoints import Life

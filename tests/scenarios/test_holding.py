@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from supervisor.core import views
-from supervisor.core.model import Instance, Lifecycle, Mode, Resolution
+from supervisor.core.model import Instance, Resolution
 from supervisor.core.settings import Guards, Settings
 from supervisor.core.signals import (
     Approve,
@@ -22,6 +22,7 @@ from supervisor.core.signals import (
     Resume,
     Unhold,
 )
+from supervisor.core.terms import Lifecycle, Mode
 from supervisor.runtime.service import Service
 from supervisor.sim.invariants import Evidence, check
 from supervisor.sim.run import until

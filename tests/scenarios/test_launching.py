@@ -6,18 +6,11 @@ import asyncio
 from dataclasses import replace
 
 from supervisor.core.inventory import RESTORED
-from supervisor.core.model import (
-    Holder,
-    Identity,
-    IncidentState,
-    Lifecycle,
-    Offering,
-    Placement,
-    Quarantine,
-    Slot,
-)
+from supervisor.core.machine import Placement
+from supervisor.core.model import Holder, Identity, IncidentState, Offering, Quarantine, Slot
 from supervisor.core.requests import Launch, Outcome, Refused, Request
 from supervisor.core.signals import Resume, Retry
+from supervisor.core.terms import Lifecycle
 from supervisor.runtime.service import Service
 from supervisor.sim.cloud import FakeCloud
 from supervisor.sim.failpoints import Life

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from supervisor.core.model import Leftover, LeftoverKind, Lifecycle, Mode
+from supervisor.core.machine import Leftover, LeftoverKind
 from supervisor.core.requests import Outcome, Refused, Request, Sweep
 from supervisor.core.settings import Retention, Settings
 from supervisor.core.signals import Pause, Resume
+from supervisor.core.terms import Lifecycle, Mode
 from supervisor.runtime.service import Service
 from supervisor.sim.cloud import FakeCloud
 from supervisor.sim.invariants import Evidence, check

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from supervisor.core.model import Lifecycle
 from supervisor.core.requests import Register, Request
+from supervisor.core.terms import Lifecycle
 from supervisor.runtime.service import Service
 from supervisor.sim.cloud import FakeCloud
 from supervisor.sim.failpoints import Life

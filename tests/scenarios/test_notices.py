@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from supervisor.core import views
-from supervisor.core.model import Incident, Instance, Lifecycle
+from supervisor.core.model import Incident, Instance
 from supervisor.core.signals import Hold
+from supervisor.core.terms import Lifecycle
 from supervisor.runtime.service import Service
 from supervisor.sim.invariants import Evidence, check
 from supervisor.sim.run import Stage, until

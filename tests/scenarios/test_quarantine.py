@@ -11,10 +11,12 @@ from datetime import timedelta
 import pytest
 
 from supervisor.core import views
-from supervisor.core.model import Incident, Instance, Lifecycle, Quarantine, Step, Workflow, WorkflowKind
+from supervisor.core.journal import Step, Workflow, WorkflowKind
+from supervisor.core.model import Incident, Instance, Quarantine
 from supervisor.core.requests import Mark, Outcome, Refused, Request, Stop, Terminate, Throttled
 from supervisor.core.settings import Guards, Retention
 from supervisor.core.signals import Hold, Purge, ReleaseFromQuarantine, Unhold
+from supervisor.core.terms import Lifecycle
 from supervisor.runtime.service import Service
 from supervisor.sim.cloud import FakeCloud
 from supervisor.sim.invariants import Evidence, check

@@ -12,9 +12,10 @@ from pathlib import Path
 from supervisor import __version__
 from supervisor.core.documents import FiguresDoc
 from supervisor.core.engine import Engine
-from supervisor.core.model import Lifecycle, Mode, Now, Record
+from supervisor.core.model import Record
 from supervisor.core.settings import Settings
 from supervisor.core.signals import OperatorAsked, Reply, Signal, Turn
+from supervisor.core.terms import Lifecycle, Mode, Now
 from supervisor.runtime.service import Service
 from supervisor.sim.run import until
 from supervisor.sim.world import Behaviour, World

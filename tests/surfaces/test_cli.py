@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from supervisor.cli import app
-from supervisor.core.model import Incident, Mode
+from supervisor.core.model import Incident
 from supervisor.core.signals import Hold, OperatorAsked
+from supervisor.core.terms import Mode
 from tests import stages
 from tests.surfaces.front import Front, journal, serving
 

@@ -16,8 +16,9 @@ import pytest
 import pytest_asyncio
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from supervisor.core.model import Identity, Incident, Instance, Lifecycle, Mode, Record, Slot
+from supervisor.core.model import Identity, Incident, Instance, Record, Slot
 from supervisor.core.signals import Noticed, OperatorAsked, Reply
+from supervisor.core.terms import Lifecycle, Mode
 from supervisor.surfaces.web import acting
 from tests import stages
 from tests.surfaces.front import HOSTILE, Front, journal, serving

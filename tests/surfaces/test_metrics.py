@@ -12,19 +12,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from supervisor.core.engine import Engine
-from supervisor.core.model import (
-    GONE,
-    Identity,
-    IncidentState,
-    Instance,
-    Lifecycle,
-    Mode,
-    Record,
-    Slot,
-)
+from supervisor.core.model import Identity, IncidentState, Instance, Record, Slot
 from supervisor.core.requests import Launch, Outcome, Refused, Request
 from supervisor.core.settings import FleetPolicy, Settings
 from supervisor.core.signals import Pause, ReleaseFromQuarantine
+from supervisor.core.terms import GONE, Lifecycle, Mode
 from supervisor.errors import CommitFailed
 from supervisor.ports import Store, Telling, Told
 from supervisor.runtime.loop import Inbox, Loop

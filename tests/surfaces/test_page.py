@@ -11,8 +11,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from supervisor.core.model import Incident, Mode
+from supervisor.core.model import Incident
 from supervisor.core.signals import Noticed, OperatorAsked, Pause, Resume, SettingsLoaded
+from supervisor.core.terms import Mode
 from supervisor.runtime.service import Service
 from supervisor.sim.world import World
 from tests import stages

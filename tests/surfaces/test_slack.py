@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from supervisor.core.cards import Card, Tone
 from supervisor.core.engine import Engine
-from supervisor.core.model import Incident, Instance, Mode, Now, OutboxMessage, Record
+from supervisor.core.model import Incident, Instance, OutboxMessage, Record
 from supervisor.core.settings import Settings
 from supervisor.core.signals import MessageTold
+from supervisor.core.terms import Mode, Now
 from supervisor.ports import Chat, NotNow, Telling, Told
 from supervisor.runtime import outbox
 from supervisor.runtime.outbox import Outbox

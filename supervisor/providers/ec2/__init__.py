@@ -24,7 +24,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel
 
-from supervisor.core.model import Offer
+from supervisor.core.machine import Offer
 from supervisor.errors import ProviderError
 from supervisor.ports import Cloud, Finding, Provider
 from supervisor.providers.ec2.options import Ec2Options

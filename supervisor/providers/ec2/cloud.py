@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from supervisor.core.model import Leftover, LeftoverKind, Machine, Offer
+from supervisor.core.machine import Leftover, LeftoverKind, Machine, Offer
 from supervisor.core.requests import Outcome, Request, Unclear
 from supervisor.errors import CloudSilent, ProviderError
 from supervisor.providers.ec2.api import Answer, ReadError

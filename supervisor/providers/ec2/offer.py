@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import structlog
 
-from supervisor.core.model import Offer, Placement
+from supervisor.core.machine import Offer, Placement
 from supervisor.core.requests import Words
 from supervisor.errors import ProviderError
 from supervisor.providers.ec2.api import Answer, Api, ReadError

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from supervisor.core.model import Machine, MachineState, TargetHealth
+from supervisor.core.machine import Machine, MachineState, TargetHealth
 from supervisor.errors import ProviderError
 from supervisor.providers.ec2.api import Answer
 from supervisor.providers.ec2.options import Ec2Options

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel
 
-from supervisor.core.model import Offer
+from supervisor.core.machine import Offer
 from supervisor.ports import Provider
 from supervisor.providers.local.cloud import LocalCloud, offered
 from supervisor.providers.local.image import WEB

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import assert_never
 
-from supervisor.core.model import MachineState
+from supervisor.core.machine import MachineState
 from supervisor.core.requests import (
     Capture,
     Deregister,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from supervisor.core.model import Leftover, Machine, MachineState, Offer, Placement, TargetHealth
+from supervisor.core.machine import Leftover, Machine, MachineState, Offer, Placement, TargetHealth
 from supervisor.core.requests import Outcome, Request, Unclear
 from supervisor.errors import ProviderError
 from supervisor.files import locked, tail, trim_log

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 import supervisor
-from supervisor.core.model import TargetHealth
+from supervisor.core.machine import TargetHealth
 from supervisor.errors import ProviderError
 from supervisor.files import locked, read_json, tail, trim_log
 from supervisor.providers.local import detached, process

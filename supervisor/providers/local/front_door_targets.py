@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from supervisor.core.model import TargetHealth
+from supervisor.core.machine import TargetHealth
 from supervisor.files import read_json, write_durably
 
 FAILS_TO_LEAVE = 2

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from supervisor.core.model import Machine, MachineState, TargetHealth
+from supervisor.core.machine import Machine, MachineState, TargetHealth
 from supervisor.core.requests import Launch
 from supervisor.errors import ProviderError
 from supervisor.files import read_json, write_durably

@@ -14,17 +14,8 @@ from supervisor import __version__
 from supervisor.core.context import Context
 from supervisor.core.engine import Engine
 from supervisor.core.fleet import Fleet
-from supervisor.core.model import (
-    GONE,
-    FleetState,
-    Health,
-    Holder,
-    Incident,
-    IncidentState,
-    Lifecycle,
-    OutboxMessage,
-    Seconds,
-)
+from supervisor.core.model import Holder, Incident, IncidentState, OutboxMessage
+from supervisor.core.terms import GONE, FleetState, Health, Lifecycle, Seconds
 from supervisor.surfaces.metrics import catalogue as c
 from supervisor.surfaces.metrics.sheet import Sheet
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from prometheus_client.metrics_core import Metric
 
-from supervisor.core.model import Seconds
+from supervisor.core.terms import Seconds
 from supervisor.surfaces.metrics.catalogue import CATALOGUE, Family, Kind
 
 BUCKETS: tuple[Seconds, ...] = (1, 2.5, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200)

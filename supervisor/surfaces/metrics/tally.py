@@ -8,18 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from supervisor.core.context import Context
-from supervisor.core.model import (
-    SERVING,
-    Incident,
-    IncidentKind,
-    IncidentState,
-    Instance,
-    Lifecycle,
-    Step,
-    StepStatus,
-)
+from supervisor.core.journal import Step, StepStatus
+from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance
 from supervisor.core.requests import Launch
 from supervisor.core.signals import Event, IncidentTold, InstanceMoved, Said, StepMoved
+from supervisor.core.terms import SERVING, Lifecycle
 from supervisor.surfaces.metrics import catalogue as c
 from supervisor.surfaces.metrics.catalogue import Family
 from supervisor.surfaces.metrics.sheet import Histogram, Sheet

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.model import LeftoverKind, MachineState
+from supervisor.core.machine import LeftoverKind, MachineState
 from supervisor.core.requests import Deregister, Done, Launch, Refused, Register, Throttled, Unclear
 from supervisor.errors import ProviderError
 from supervisor.providers.ec2 import Ec2Options, Ec2Provider

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.model import Machine, MachineState, TargetHealth
+from supervisor.core.machine import Machine, MachineState, TargetHealth
 from supervisor.core.requests import Deregister, Done
 from supervisor.errors import ProviderError
 from supervisor.providers.ec2 import Ec2Options, region

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from supervisor.core.model import Placement
+from supervisor.core.machine import Placement
 from supervisor.errors import CloudSilent, ProviderError
 from supervisor.providers.ec2 import Ec2Options
 from supervisor.providers.ec2.api import BotoApi

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.core.model import Machine, MachineState, TargetHealth
+from supervisor.core.machine import Machine, MachineState, TargetHealth
 from supervisor.errors import ProviderError
 from supervisor.providers.ec2.options import Ec2Options
 from supervisor.providers.ec2.region import Look
