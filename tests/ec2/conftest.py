@@ -21,10 +21,10 @@ def make_rig(tmp_path: Path) -> Iterator[MakeRig]:
     made: list[Rig] = []
     with ExitStack() as ending:
 
-        def make(desired: int = 2, guards: str = SEVERAL_AT_ONCE) -> Rig:
+        def make(desired: int = 2, guards: str = SEVERAL_AT_ONCE, *, grouped: bool = False) -> Rig:
             folder = tmp_path / str(len(made))
             folder.mkdir()
-            made.append(ending.enter_context(rig(folder, desired, guards=guards)))
+            made.append(ending.enter_context(rig(folder, desired, guards=guards, grouped=grouped)))
             return made[-1]
 
         yield make

@@ -2,7 +2,8 @@
 
     python -m tests.ec2.kills [--jobs N]    every call, every moment, with the world changed meanwhile, and double kills
 
-The tale is always the same: a first boot, then one machine falls sick and is healed. A clean run lists its calls.
+Each tale begins with a first boot, then one machine falls sick and is healed; it may go on with what becomes of that
+machine. A clean run lists its calls.
 """
 
 from __future__ import annotations
@@ -62,16 +63,48 @@ CHANGES: dict[str, Callable[[Rig], None]] = {
 """What may happen between the kill and the next life."""
 
 
+Live = Callable[[Callable[[], object]], None]
+
+
+def _the_healed_one_is_released(there: Rig, live: Live, name: str) -> None:
+    there.cure(name)
+    live(lambda: _is_asked(there, "release", name))
+    live(lambda: name in there.serving() and there.is_calm())
+
+
+def _the_healed_one_is_ended(there: Rig, live: Live, name: str) -> None:
+    live(lambda: _is_asked(there, "purge", name))
+    live(lambda: there.lifecycle(name) == "retired" and there.is_calm())
+
+
+def _is_asked(there: Rig, verb: str, name: str) -> bool:
+    """Ask as an operator does, again and again, until the daemon has taken it."""
+    there.asked.add(name)
+    if there.lifecycle(name) != "quarantined":
+        return True
+    return there.run("quarantine", verb, name).returncode == 0
+
+
+SEQUELS: dict[str, Callable[[Rig, Live, str], None]] = {
+    "": lambda *_: None,
+    "release": _the_healed_one_is_released,
+    "end": _the_healed_one_is_ended,
+}
+"""What becomes of the machine that was replaced."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Where to kill in one tale, and what happens while the daemon is dead for the first time."""
 
     points: tuple[tuple[int, Moment], ...]
     change: str = "nothing"
+    sequel: str = ""
 
     def __str__(self) -> str:
         """Return it as a test's name."""
-        return ", ".join(f"{moment} call {number}" for number, moment in self.points) + f"; {self.change}"
+        told = ", ".join(f"{moment} call {number}" for number, moment in self.points) + f"; {self.change}"
+        return f"{told}; then {self.sequel}" if self.sequel else told
 
 
 @dataclass(slots=True)
@@ -139,6 +172,7 @@ def _tell(plan: Plan, there: Rig, told: Told) -> None:
     victim = there.serving()[0]
     there.sicken(victim, "errors")
     live(lambda: there.is_healed(victim) and there.is_calm())
+    SEQUELS[plan.sequel](there, live, victim)
     told.violations += there.rest()
     told.violations += there.check()
 
@@ -169,12 +203,21 @@ def sample(calls: int, runs: int) -> list[Plan]:
     return plans
 
 
-def everything(calls: int) -> list[Plan]:
-    """Return plans for each call and moment, the changes rotating; and a second kill right after each one."""
+def sequels(calls: dict[str, int], first: int) -> list[Plan]:
+    """Return a plan for each sequel that kills at each of its own calls, those from `first` on."""
+    return [
+        Plan(tuple((n, MOMENTS[n % len(MOMENTS)]) for n in range(first, count)), sequel=name)
+        for name, count in calls.items()
+    ]
+
+
+def everything(calls: int, first: int = 0, sequel: str = "") -> list[Plan]:
+    """Return plans for each call from `first` on and each moment, the changes rotating; and a second kill right after."""
     changes = cycle(CHANGES)
-    single = [Plan(((n, moment),), next(changes)) for n in range(calls) for moment in MOMENTS]
-    double = [Plan(((n, MOMENTS[n % 3]), (n + 1, MOMENTS[(n + 1) % 3])), next(changes)) for n in range(calls - 1)]
-    return single + double
+    numbers = range(first, calls)
+    single = [Plan(((n, moment),), next(changes), sequel) for n in numbers for moment in MOMENTS]
+    pairs = [((n, MOMENTS[n % 3]), (n + 1, MOMENTS[(n + 1) % 3])) for n in numbers]
+    return single + [Plan(pair, next(changes), sequel) for pair in pairs[:-1]]
 
 
 def main() -> int:
@@ -185,13 +228,16 @@ def main() -> int:
     reading.add_argument("--only", default="", help="only plans whose text has this in it")
     chosen = reading.parse_args()
     began = time.monotonic()
-    clean = tell_aside(Plan(()))
-    print(clean)
-    calls = len(clean.actions)
-    print(f"{calls} calls: {', '.join(clean.actions)}")
-    plans = sample(calls, chosen.runs) if chosen.runs else everything(calls)
+    clean = {name: tell_aside(Plan((), sequel=name)) for name in SEQUELS}
+    for one in clean.values():
+        print(f"{one}\n{len(one.actions)} calls: {', '.join(one.actions)}")
+    calls = {name: len(one.actions) for name, one in clean.items()}
+    first = calls.pop("")
+    plans = sample(first, chosen.runs) if chosen.runs else everything(first)
+    for name, count in calls.items():
+        plans += sequels({name: count}, first) if chosen.runs else everything(count, first, name)
     told = tell_all([p for p in plans if chosen.only in str(p)], chosen.jobs, lambda t: print(t, flush=True))
-    bad = [t for t in (clean, *told) if not t.is_well]
+    bad = [t for t in (*clean.values(), *told) if not t.is_well]
     missed = sum(1 for t in told if len(t.killed_at) < len(t.plan.points))
     print(f"{len(told)} tales in {time.monotonic() - began:.0f}s: {len(bad)} bad, {missed} whose kill never came")
     return 1 if bad else 0

@@ -43,6 +43,7 @@ subnets = {subnets}
 target_groups = ["{target_group}"]
 isolation_group = "{isolation}"
 untrack_group = "{untrack}"
+auto_scaling_group = "{group}"
 
 [[fleet.web.check]]
 name = "alive"
@@ -113,6 +114,7 @@ class Rig(Sickbay):
             target_group=self.world.target_group,
             isolation=self.world.isolation,
             untrack=self.world.untrack,
+            group=self.world.group,
             machines=self.aws.machines.port,
             speed=SPEED,
             guards=self.guards,
@@ -280,10 +282,12 @@ def strangers(world: World) -> set[str]:
 
 
 @contextmanager
-def rig(folder: Path, desired: int = 2, rate: float = RATE, guards: str = SEVERAL_AT_ONCE) -> Iterator[Rig]:
-    """Give a rig with an AWS of its own; both end with the block."""
+def rig(
+    folder: Path, desired: int = 2, rate: float = RATE, guards: str = SEVERAL_AT_ONCE, *, grouped: bool = False
+) -> Iterator[Rig]:
+    """Give a rig with an AWS of its own, the fleet in an Auto Scaling group if wanted; both end with the block."""
     with Aws(rate=rate) as aws:
-        world = build(aws)
+        world = build(aws, group_size=desired if grouped else 0)
         drain = [{"Key": "deregistration_delay.timeout_seconds", "Value": "60"}]
         aws.do("elbv2", "ModifyTargetGroupAttributes", TargetGroupArn=world.target_group, Attributes=drain)
         made = Rig(folder, world, desired, guards)
