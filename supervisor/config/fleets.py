@@ -99,8 +99,9 @@ class Fleets:
         configured = self._checks(path, checks)
         if keys is None or provider is None or options is None or top is None or len(self._reading.errors) > before:
             return None
+        options = self._anchored(options)
         try:
-            offer = provider.offline(self._anchored(options), keys.version) or Offer("", keys.version)
+            offer = provider.offline(options, keys.version) or Offer("", keys.version)
         except ProviderError as error:
             self._reading.wrong((*path, provider_name, "image"), "", str(error))
             return None
@@ -125,12 +126,12 @@ class Fleets:
             mode=Mode(keys.mode) if keys.mode else None,
             recipe=offer.recipe,
             placements=offer.placements,
-            terms=f"{provider_name} {keys.version} {self._anchored(options).model_dump_json()}",
+            terms=f"{provider_name} {keys.version} {options.model_dump_json()}",
             group=getattr(provider, "group", lambda _: "")(options),
             balanced=getattr(provider, "balanced", lambda _: True)(options),
             hourly_price=getattr(provider, "hourly_price", lambda _: 0.0)(options),
         )
-        return FleetConfig(policy, provider_name, self._anchored(options), configured)
+        return FleetConfig(policy, provider_name, options, configured)
 
     def _anchored(self, options: BaseModel) -> BaseModel:
         """Make relative paths among the options relative to the file's folder."""

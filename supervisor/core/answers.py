@@ -8,7 +8,7 @@ from supervisor.core import incidents, leftovers, plans, quarantine
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.journal import Step, StepStatus, Subject, Workflow, WorkflowKind, WorkflowState
-from supervisor.core.model import Incident, IncidentState, Instance, Quarantine, Slot
+from supervisor.core.model import Incident, IncidentState, Instance, Quarantine
 from supervisor.core.requests import (
     Capture,
     Deregister,
@@ -159,10 +159,7 @@ def _captured(ctx: Context, request: Capture, done: Done) -> None:
 def _isolated(ctx: Context, fleet: Fleet, workflow: Workflow, request: Isolate) -> str:
     instance = ctx.world.need(Instance, request.instance)
     incident = ctx.world.get(Incident, workflow.incident)
-    if instance.slot is not None:
-        slot = ctx.world.need(Slot, request.fleet, instance.slot)
-        if slot.occupant == instance.id:
-            ctx.world.put(replace(slot, occupant=None))
+    ctx.vacate(instance)
     known = ctx.world.get(Quarantine, instance.id)
     if known is None or known.ended_at is not None:
         quarantine.keep(ctx, fleet, instance.id, workflow.incident, incident.cause if incident else "")

@@ -117,6 +117,12 @@ class Context:
             self.track(fleet, moved)
         return moved
 
+    def vacate(self, instance: Instance) -> None:
+        """Let an instance's slot wait for another one, if it fills one still."""
+        slot = self.world.get(Slot, instance.fleet, instance.slot) if instance.slot is not None else None
+        if slot is not None and slot.occupant == instance.id:
+            self.world.put(replace(slot, occupant=None))
+
     def track(self, fleet: Fleet, instance: Instance) -> None:
         """Bring the in-memory side of an instance in line with its record."""
         fleet.dirty = True

@@ -30,8 +30,7 @@ LAUNCH_PATIENCE = 5  # times longer before a machine we have just launched count
 
 def seen(ctx: Context, fleet: Fleet, signal: InventorySeen) -> list[str]:
     """Take one whole list; return the instances whose standing may have changed."""
-    known = [m for m in ctx.world.members[signal.fleet] if _was_seen(ctx, m)]
-    if known and not signal.machines:
+    if not signal.machines and (known := [m for m in ctx.world.members[signal.fleet] if _was_seen(ctx, m)]):
         # Even a cloud that has lost a machine shows others, or its remains for a while.
         failed(ctx, fleet, f"its list is empty, though {len(known)} machines are known: unknown, not gone")
         return []
@@ -149,9 +148,7 @@ def _has_drifted(ctx: Context, fleet: Fleet, instance: Instance, machine: Machin
     if not settled or instance.id in ctx.world.by_instance:
         return False
     if machine.isolated and instance.lifecycle not in SET_ASIDE:
-        if instance.slot is not None:
-            slot = ctx.world.need(Slot, instance.fleet, instance.slot)
-            ctx.world.put(replace(slot, occupant=None if slot.occupant == instance.id else slot.occupant))
+        ctx.vacate(instance)
         quarantine.keep(ctx, fleet, instance.id, 0, "it was found isolated, which the journal did not know")
         ctx.move(instance, Lifecycle.QUARANTINED, slot=None)
         _report(ctx, fleet, machine, "was found isolated and is kept in quarantine")
@@ -207,10 +204,7 @@ def _vanish(ctx: Context, fleet: Fleet, absent: list[Instance]) -> None:
         elif instance.lifecycle not in SET_ASIDE and instance.id not in ctx.world.by_instance:
             incidents.open_vanished(ctx, fleet, instance)
             fleet.turned_sick[instance.id] = ctx.now.boot
-        if instance.slot is not None:
-            slot = ctx.world.get(Slot, instance.fleet, instance.slot)
-            if slot is not None and slot.occupant == instance.id:
-                ctx.world.put(replace(slot, occupant=None))
+        ctx.vacate(instance)
         quarantine.end_quarantine(ctx, instance.id, "vanished")
         last = _last_shown(fleet, instance)
         ended, hopeless = (last.reason, last.hopeless) if last is not None else ("", False)

@@ -123,9 +123,7 @@ def _place_spares(ctx: Context, fleet: Fleet) -> None:
         spare = instance.slot is None or instance.slot >= fleet.policy.desired
         if spare and instance.lifecycle in SERVING and instance.served and member not in world.by_instance:
             number = free.pop(0)
-            old = world.get(Slot, name, instance.slot) if instance.slot is not None else None
-            if old is not None and old.occupant == member:
-                world.put(replace(old, occupant=None))
+            ctx.vacate(instance)
             world.put(replace(world.need(Slot, name, number), occupant=member))
             world.put(replace(instance, slot=number))
             if not free:

@@ -14,7 +14,8 @@ from supervisor.errors import CloudSilent, ProviderError
 from supervisor.providers.ec2.api import Answer, ReadError
 from supervisor.providers.ec2.offer import offered
 from supervisor.providers.ec2.options import Ec2Options
-from supervisor.providers.ec2.region import FLEET, PAGE, Region, tag_of
+from supervisor.providers.ec2.region import PAGE, Region, tag_of
+from supervisor.providers.ec2.scope import FLEET, HOLD, INSTANCE
 from supervisor.providers.ec2.seen import machines
 
 MOST_LINES = 10_000
@@ -116,14 +117,14 @@ class Ec2Cloud:
     def _leftover(self, shown: Answer, kind: LeftoverKind, id: str, since: datetime | None) -> Leftover:
         # An interface calls its tags by another name, and does not say since when it is there: since we saw it, then.
         tagged = {"Tags": shown.get("Tags") or shown.get("TagSet") or []}
-        hold = tag_of(tagged, "sickbay:hold")
+        hold = tag_of(tagged, HOLD)
         return Leftover(
             id=id,
             fleet=self.fleet,
             kind=kind,
-            instance=tag_of(tagged, "sickbay:instance") or "",
+            instance=tag_of(tagged, INSTANCE) or "",
             created_at=since or self._first_seen.setdefault(id, datetime.now(UTC)),
-            held="" if hold is None else hold or "tag sickbay:hold",
+            held="" if hold is None else hold or f"tag {HOLD}",
         )
 
     def _console(self, instance: str, lines: int) -> Sequence[str]:

@@ -17,6 +17,7 @@ from itertools import combinations
 from typing import Any, TypeAlias
 
 from supervisor.providers.ec2.options import Ec2Options
+from supervisor.providers.ec2.scope import EXPIRES, ROLE, STATE, UNDO
 
 Policy: TypeAlias = dict[str, Any]  # Any: a JSON document
 Part: TypeAlias = tuple[str, ...]
@@ -24,7 +25,7 @@ Part: TypeAlias = tuple[str, ...]
 LARGEST = 6144
 """Characters without white space: what IAM takes in one managed policy."""
 
-WRITTEN = ("sickbay:state", "sickbay:role", "sickbay:undo", "sickbay:incident", "sickbay:expires-at")
+WRITTEN = (STATE, ROLE, UNDO, "sickbay:incident", EXPIRES)
 """The tags that the daemon writes on what is already the fleet's."""
 
 DISPOSABLE = ("expired", "failed-candidate", "retired")

@@ -13,6 +13,7 @@ from supervisor.errors import CloudSilent
 from supervisor.ports import Finding, Severity
 from supervisor.providers.ec2.api import Api, ReadError
 from supervisor.providers.ec2.options import Ec2Options
+from supervisor.providers.ec2.scope import FLEET, STATE, of_tags
 from supervisor.providers.ec2.trials import DENIED, tried
 
 Shown: TypeAlias = Any  # Any: something as AWS shows it
@@ -123,7 +124,7 @@ class _Look:
             spec["ResourceType"]: {t["Key"]: t.get("Value", "") for t in spec.get("Tags", [])}
             for spec in data.get("TagSpecifications", [])
         }
-        bare = [kind for kind in KINDS if tags.get(kind, {}).get("sickbay:fleet") != self.fleet]
+        bare = [kind for kind in KINDS if tags.get(kind, {}).get(FLEET) != self.fleet]
         if bare:
             yield _error(
                 f"launch_template {name} does not tag each {_listed(bare, 'and')} with sickbay:fleet = {self.fleet}; add that to"
@@ -184,7 +185,7 @@ class _Look:
         yield from self._untrack(shown.get(self.options.untrack_group or ""))
         for name in serving:
             tags = {t["Key"]: t["Value"] for t in shown.get(name, {}).get("Tags", [])}
-            if name in shown and tags.get("sickbay:fleet") != self.fleet:
+            if name in shown and tags.get(FLEET) != self.fleet:
                 yield _error(
                     f"security group {name} of the launch template lacks sickbay:fleet = {self.fleet}; tag it, since the policy"
                     " lets a released machine have only such groups back"
@@ -323,7 +324,7 @@ class _Look:
     def _machines(self) -> Iterator[Finding]:
         living = {"Name": "instance-state-name", "Values": list(LIVING)}
         born = {"Name": "tag:aws:ec2launchtemplate:id", "Values": [self.options.launch_template]}
-        strays = [i for i in self._instances([living, born]) if _tags(i).get("sickbay:fleet") != self.fleet]
+        strays = [i for i in self._instances([living, born]) if _tags(i).get(FLEET) != self.fleet]
         if strays:
             names = [i["InstanceId"] for i in strays]
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -334,8 +335,8 @@ class _Look:
         mine = {"Name": "tag:sickbay:fleet", "Values": [self.fleet]}
         ours = self._instances([living, mine])
         # One that is in nobody's hands tells most: a mark on it permits more.
-        self.ours = min(ours, key=lambda i: bool(_tags(i).get("sickbay:state")), default=None)
-        self.foreign = next((i for i in self._some([living]) if "sickbay:fleet" not in _tags(i)), None)
+        self.ours = min(ours, key=lambda i: bool(_tags(i).get(STATE)), default=None)
+        self.foreign = next((i for i in self._some([living]) if FLEET not in _tags(i)), None)
 
     def _instances(self, filters: list[Shown]) -> list[Shown]:
         found = self._pages("ec2", "DescribeInstances", "Reservations", Filters=filters)
@@ -356,7 +357,7 @@ def _is_all(rule: Shown) -> bool:
 
 
 def _tags(shown: Shown) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in shown.get("Tags", [])}
+    return of_tags(shown.get("Tags", []))
 
 
 def _listed(names: Collection[str] | Iterator[str], last: str = ",") -> str:

@@ -17,13 +17,13 @@ import structlog
 
 from supervisor.providers.ec2.api import Answer, BotoApi, ReadError
 from supervisor.providers.ec2.options import Ec2Options
+from supervisor.providers.ec2.scope import FLEET
 
 log = structlog.get_logger()
 
 READERS = 8  # threads that read; an act of its own reads in the thread that acts
 ACTORS = 8  # threads that change something: never kept by reads
 STALE = 1.0  # seconds that a look may be older than the question
-FLEET = "sickbay:fleet"
 SPOT = "SpotInstanceRequestId"
 LATE = 8.0  # seconds after which a balancer's or a status's answer is none: the machines are known all the same
 PAGE = 1000

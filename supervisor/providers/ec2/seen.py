@@ -12,7 +12,8 @@ from supervisor.core.machine import Machine, MachineState, TargetHealth
 from supervisor.errors import ProviderError
 from supervisor.providers.ec2.api import Answer
 from supervisor.providers.ec2.options import Ec2Options
-from supervisor.providers.ec2.region import FLEET, SPOT, Look, tag_of
+from supervisor.providers.ec2.region import SPOT, Look, tag_of
+from supervisor.providers.ec2.scope import FLEET, HOLD, STATE, VERSION
 
 STATES = {
     "pending": MachineState.PENDING,
@@ -59,18 +60,18 @@ def _machine(shown: Answer, look: Look, fleet: str, options: Ec2Options) -> Mach
         state=state,
         zone=zone,
         image=str(shown.get("ImageId", "")),
-        version=tags.get("sickbay:version", ""),
+        version=tags.get(VERSION, ""),
         address=str(shown.get("PrivateIpAddress", "")),
         registered=standing.registered,
         target=standing.target,
         isolated=is_isolated(shown, options.isolation_group),
         reason=reason,
         # Only of what is stopped: nobody can start again what is terminated, and Auto Scaling ends machines as a user.
-        stopped_by_user=state is MachineState.STOPPED and code in BY_A_USER and tags.get("sickbay:state") not in OURS,
+        stopped_by_user=state is MachineState.STOPPED and code in BY_A_USER and tags.get(STATE) not in OURS,
         tags=tuple(sorted(tags.items())),
         impaired=impaired(status) if state is MachineState.RUNNING else "",
         notices=notices(status, (look.spots or {}).get(str(shown.get(SPOT, "")), {})),
-        held=tags["sickbay:hold"] or "tag sickbay:hold" if "sickbay:hold" in tags else "",
+        held=tags[HOLD] or f"tag {HOLD}" if HOLD in tags else "",
         group=_group(id, tags, look, options),
         hopeless=state is MachineState.TERMINATED and code.startswith("Client.") and code not in ONCE,
     )

@@ -13,6 +13,7 @@ from typing import Any
 from supervisor.ports import Finding, Severity
 from supervisor.providers.ec2.api import Api, AwsDoubt, AwsLater, AwsNo
 from supervisor.providers.ec2.options import Ec2Options
+from supervisor.providers.ec2.scope import FLEET, STATE, of_tags
 
 DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 LONGEST = 300  # characters of AWS's message: its encoded part is of no use to people
@@ -87,7 +88,7 @@ def _answer(trial: Trial, api: Api) -> tuple[str, str]:
 
 
 def _launching(fleet: str, options: Ec2Options) -> Iterator[Trial]:
-    tags = [{"Key": "sickbay:fleet", "Value": fleet}]
+    tags = [{"Key": FLEET, "Value": fleet}]
     kinds = ("instance", "volume", "network-interface")
     for subnet in options.subnets:
         for type_ in options.types or ("",):
@@ -114,7 +115,7 @@ def _healing(options: Ec2Options, ours: Any) -> Iterator[Trial]:  # Any: as AWS 
     name = ours["InstanceId"]
     disks = [disk["Ebs"]["VolumeId"] for disk in ours.get("BlockDeviceMappings", []) if "Ebs" in disk]
     cards = [card["NetworkInterfaceId"] for card in ours.get("NetworkInterfaces", [])]
-    mark = [{"Key": "sickbay:state", "Value": "expired"}]
+    mark = [{"Key": STATE, "Value": "expired"}]
     yield Trial(f"mark {name}", "CreateTags", {"Resources": [name], "Tags": mark}, frozenset({"mark"}))
     for left in [*disks, *cards]:
         yield Trial(f"mark {left} of {name}", "CreateTags", {"Resources": [left], "Tags": mark}, frozenset({"sweep"}))
@@ -142,9 +143,9 @@ def _healing(options: Ec2Options, ours: Any) -> Iterator[Trial]:  # Any: as AWS 
 
 def _never_ours(ours: Any) -> Iterator[Trial]:  # Any: as AWS shows it
     name = ours["InstanceId"]
-    foreign = [{"Key": "sickbay:fleet", "Value": "another"}]
+    foreign = [{"Key": FLEET, "Value": "another"}]
     yield Trial(f"to say that {name} is another fleet's", "CreateTags", {"Resources": [name], "Tags": foreign})
-    state = {t["Key"]: t["Value"] for t in ours.get("Tags", [])}.get("sickbay:state", "")
+    state = of_tags(ours.get("Tags", [])).get(STATE, "")
     if not state:
         yield Trial(f"to end {name}, which is not marked for it", "TerminateInstances", {"InstanceIds": [name]})
         yield Trial(f"to stop {name}, which is not set aside", "StopInstances", {"InstanceIds": [name]})
@@ -156,9 +157,9 @@ def _never_foreign(options: Ec2Options, foreign: Any) -> Iterator[Trial]:  # Any
     yield Trial(f"to end the foreign {name}", "TerminateInstances", ids)
     yield Trial(f"to stop the foreign {name}", "StopInstances", ids)
     yield Trial(f"to reboot the foreign {name}", "RebootInstances", ids)
-    mark = {"Resources": [name], "Tags": [{"Key": "sickbay:state", "Value": "expired"}]}
+    mark = {"Resources": [name], "Tags": [{"Key": STATE, "Value": "expired"}]}
     yield Trial(f"to mark the foreign {name}", "CreateTags", mark)
-    adopt = {"Resources": [name], "Tags": [{"Key": "sickbay:fleet", "Value": "adopted"}]}
+    adopt = {"Resources": [name], "Tags": [{"Key": FLEET, "Value": "adopted"}]}
     yield Trial(f"to make the foreign {name} its own", "CreateTags", adopt)
     shield = {"InstanceId": name, "DisableApiTermination": {"Value": True}}
     yield Trial(f"to protect the foreign {name}", "ModifyInstanceAttribute", shield)
@@ -169,7 +170,7 @@ def _never_foreign(options: Ec2Options, foreign: Any) -> Iterator[Trial]:  # Any
 
 
 def _snapshot(instance: str, fleet: str) -> dict[str, Any]:  # Any: AWS's own parameters
-    tags = [{"Key": "sickbay:fleet", "Value": fleet}]
+    tags = [{"Key": FLEET, "Value": fleet}]
     return {
         "InstanceSpecification": {"InstanceId": instance},
         "TagSpecifications": [{"ResourceType": "snapshot", "Tags": tags}],
@@ -177,4 +178,4 @@ def _snapshot(instance: str, fleet: str) -> dict[str, Any]:  # Any: AWS's own pa
 
 
 def _tag(machine: Any) -> str:  # Any: as AWS shows it
-    return str({t["Key"]: t["Value"] for t in machine.get("Tags", [])}.get("sickbay:fleet", ""))
+    return str(of_tags(machine.get("Tags", [])).get(FLEET, ""))
