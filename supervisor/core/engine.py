@@ -21,6 +21,7 @@ from supervisor.core.journal import Step, Workflow
 from supervisor.core.model import Image, Incident, Instance, Offering, OutboxMessage, Record, Thread
 from supervisor.core.settings import FleetPolicy, Settings
 from supervisor.core.signals import (
+    HeartbeatsReported,
     InstanceMoved,
     InventoryFailed,
     InventorySeen,
@@ -33,6 +34,7 @@ from supervisor.core.signals import (
     Reply,
     Result,
     ResultsReported,
+    SelfReported,
     SentinelReported,
     SettingsLoaded,
     Signal,
@@ -158,6 +160,8 @@ class Engine:
                     ctx.turn.replies.append(Reply(signal.request, False, str(error)))
             case SentinelReported():
                 ctx.sight.sentinels[signal.name] = (signal.ok, signal.detail)
+            case HeartbeatsReported() | SelfReported():
+                pass
             case KillSwitchSeen():
                 operator.kill_switch(ctx, signal)
             case SettingsLoaded():

@@ -10,6 +10,7 @@ from supervisor.core.health import Chart, Finding
 from supervisor.core.machine import Placement
 from supervisor.core.settings import FleetPolicy, Judgement
 from supervisor.core.terms import BootTime, FleetState, Health, Seconds
+from supervisor.core.verdict import Verdict, well
 
 
 class Fleet:
@@ -41,6 +42,7 @@ class Fleet:
         self.inventory_failures = 0
         self.last_launch_failure: BootTime | None = None
         self.capacity_refused: dict[Placement, BootTime] = {}  # when each refused
+        self.verdict: Verdict = well(now)
         self.state: FleetState | None = None
         self.reported: set[str] = set()  # unknown machines, each told once
         self.surplus: dict[str, BootTime] = {}  # machines that no slot needs -> first seen

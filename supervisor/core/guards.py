@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil, floor
 
-from supervisor.core.terms import Mode, Seconds
+from supervisor.core.terms import Cause, Mode, Seconds
 
 
 class Act(StrEnum):
@@ -97,6 +97,11 @@ class Facts:
     kept_running: int = 0
     machine_cost: float = 0.0  # a day, of one more
     cost_allowed: float = 0.0  # a day; 0: no limit
+    verdict: Cause = Cause.INSTANCE  # what is wrong with this instance, and perhaps with others
+    verdict_words: str = "nobody else is suspect"
+    odds_needed: float = 0.9  # that it is this instance alone
+    challenge: str = ""  # why the others have not been asked afresh yet, '' when they have, or need not be
+    challenge_words: str = "not needed"
 
 
 def floors(desired: int, lb_share: float, serving_share: float) -> tuple[int, int]:
@@ -187,6 +192,17 @@ def _breaker(f: Facts) -> Reading:
 def _burst(f: Facts) -> Reading:
     value = f"{f.unwell} sick or suspect"
     return Reading("burst", f.unwell > f.sick_allowed, value, f"at most {f.sick_allowed} of {f.desired}")
+
+
+def _explanation(f: Facts) -> Reading:
+    holds = f.verdict is not Cause.INSTANCE
+    return Reading("explanation", holds, f.verdict_words, f"its own fault at {f.odds_needed:.2f} or more")
+
+
+def _challenge(f: Facts) -> Reading:
+    return Reading(
+        "challenge", bool(f.challenge), f.challenge or f.challenge_words, "the others asked afresh, and well"
+    )
 
 
 def _concurrent(f: Facts) -> Reading:

@@ -49,6 +49,7 @@ class Machine:
     held: str = ""  # why it must not be destroyed, written on the machine itself
     group: str = ""  # who else owns it and replaces it: an Auto Scaling group
     hopeless: bool = False  # it ended for a reason that another launch would meet again
+    labels: Words = ()  # what it shares with others besides zone and image: subnet, type, host, pool
 
     def tag(self, name: str) -> str:
         """Return a tag's value, or ''."""

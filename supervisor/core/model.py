@@ -15,7 +15,7 @@ from typing import ClassVar, TypeAlias
 from supervisor.core.journal import Step, Workflow
 from supervisor.core.machine import Offer
 from supervisor.core.requests import Words
-from supervisor.core.terms import Lifecycle
+from supervisor.core.terms import Cause, ChangeKind, Lifecycle, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,8 @@ class Image:
     last_known_good: bool
     first_seen_at: datetime
     recipe: Words = ()  # how it is launched, in the provider's own terms
+    standing: Standing = Standing.GOOD
+    standing_why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class IncidentKind(StrEnum):
     SICK = "sick"  # an instance fails its checks, or its machine stopped
     VANISHED = "vanished"  # an instance is no longer in the cloud's list
     MISSING = "missing"  # the fleet has fewer machines than wanted, nobody is sick
+    SHARED = "shared"  # many are sick of one cause, named by `about`
 
 
 class IncidentState(StrEnum):
@@ -140,7 +143,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """The story of one trouble. At most one per instance (or fleet, when `instance` is '') is not closed."""
+    """The story of one trouble. At most one per instance (or fleet, or `about` in it) is not closed."""
 
     TABLE: ClassVar[str] = "incident"
     KEY: ClassVar[tuple[str, ...]] = ("id",)
@@ -163,6 +166,9 @@ class Incident:
     version: int = 1  # rises when the answer to "what will you do?" changes; approvals are bound to it
     approval: Approval | None = None
     notes: tuple[Note, ...] = ()
+    about: str = ""  # of a shared one: what its machines have in common, such as "zone a"
+    verdict: Cause = Cause.INSTANCE  # what is wrong, as it was last judged
+    sure: float = 0.0  # how likely that is; 0: not yet judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +222,65 @@ class Removal:
     workflow: int
     at: datetime
     settled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that was changed, and by whom: what breaks soon after is likelier to come of it."""
+
+    TABLE: ClassVar[str] = "change"
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+
+    id: int
+    at: datetime
+    kind: ChangeKind
+    target: str
+    text: str
+    actor: str
+    fleet: str = ""  # '' for every fleet
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStanding:
+    """Whether a check may vote, by its version."""
+
+    TABLE: ClassVar[str] = "check_standing"
+    KEY: ClassVar[tuple[str, ...]] = ("fleet", "check")
+
+    fleet: str
+    check: str
+    version: str
+    standing: Standing
+    since: datetime
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """Numbers that were learnt of a fleet and outlive a restart: blip rates, failure rate, boot times."""
+
+    TABLE: ClassVar[str] = "learnt"
+    KEY: ClassVar[tuple[str, ...]] = ("fleet", "name")
+
+    fleet: str
+    name: str  # dotted: what of whom, such as blip.alive
+    values: tuple[float, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """A person's word that so many removals may happen although the cause is not understood. Used up, or it ends."""
+
+    TABLE: ClassVar[str] = "permit"
+    KEY: ClassVar[tuple[str, ...]] = ("fleet",)
+
+    fleet: str
+    removals: int
+    actor: str
+    reason: str
+    since: datetime
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +355,10 @@ Record: TypeAlias = (
     | Quarantine
     | Holder
     | Removal
+    | Change
+    | CheckStanding
+    | Learnt
+    | Permit
     | OutboxMessage
     | Thread
     | AuditEntry
@@ -308,6 +377,10 @@ RECORDS: tuple[type[Record], ...] = (
     Quarantine,
     Holder,
     Removal,
+    Change,
+    CheckStanding,
+    Learnt,
+    Permit,
     OutboxMessage,
     Thread,
     AuditEntry,

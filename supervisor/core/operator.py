@@ -11,8 +11,20 @@ from supervisor.core import plans, quarantine
 from supervisor.core.context import KILL_SWITCH, Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.journal import Workflow, WorkflowKind
-from supervisor.core.model import Approval, Holder, Image, Incident, IncidentState, Instance, Quarantine, Slot
+from supervisor.core.model import (
+    Approval,
+    Change,
+    Holder,
+    Image,
+    Incident,
+    IncidentState,
+    Instance,
+    Permit,
+    Quarantine,
+    Slot,
+)
 from supervisor.core.signals import (
+    Allow,
     Approve,
     Hold,
     KillSwitchSeen,
@@ -24,6 +36,7 @@ from supervisor.core.signals import (
     ReleaseFromQuarantine,
     Resume,
     Retry,
+    TellChange,
     Unhold,
 )
 from supervisor.core.terms import Lifecycle, Mode
@@ -52,6 +65,10 @@ def asked(ctx: Context, signal: OperatorAsked) -> str:
             text = _retry(ctx, signal, verb)
         case Promote():
             text = _promote(ctx, signal, verb)
+        case TellChange():
+            text = _tell_change(ctx, signal, verb)
+        case Allow():
+            text = _allow(ctx, signal, verb)
     target = getattr(verb, "instance", "") or getattr(verb, "fleet", "") or str(getattr(verb, "incident", ""))
     ctx.audit(
         f"operator.{type(verb).__name__.lower()}", target, actor=signal.actor, via=signal.via, reason=signal.reason
@@ -249,3 +266,23 @@ def _promote(ctx: Context, signal: OperatorAsked, verb: Promote) -> str:
     told = f"{verb.fleet} heals from image {image.id} ({fleet.policy.version}) from now on, says {signal.actor}"
     ctx.say("image.promoted", f"{told}{_why(signal)}", verb.fleet)
     return f"{verb.fleet} now heals from image {image.id} ({fleet.policy.version})"
+
+
+def _tell_change(ctx: Context, signal: OperatorAsked, verb: TellChange) -> str:
+    if verb.fleet:
+        _fleet(ctx, verb.fleet)
+    change = ctx.world.put(
+        Change(ctx.world.next_id(), ctx.now.wall, verb.kind, verb.target, verb.text, signal.actor, verb.fleet)
+    )
+    return f"noted change {change.id}: {change.kind} {change.target}; what breaks soon after is likelier to come of it"
+
+
+def _allow(ctx: Context, signal: OperatorAsked, verb: Allow) -> str:
+    fleet = _fleet(ctx, verb.fleet)
+    if verb.removals < 1:
+        raise OperatorError(f"{verb.removals} removals is nothing to allow; expected at least 1")
+    until = ctx.at(verb.seconds)
+    ctx.world.put(Permit(verb.fleet, verb.removals, signal.actor, signal.reason, ctx.now.wall, until))
+    told = f"{signal.actor} allows {verb.removals} removals until {until:%H:%M} UTC{_why(signal)}"
+    ctx.say("permit.begun", f"{fleet.policy.name}: {told}", verb.fleet)
+    return f"{verb.fleet}: {verb.removals} removals are allowed until {until:%Y-%m-%d %H:%M:%S} UTC"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from supervisor.core.journal import PlannedStep, Subject, Verb
 from supervisor.core.machine import Offer, Placement
 from supervisor.core.requests import Words
-from supervisor.core.terms import Lifecycle, Mode, Role, Seconds
+from supervisor.core.terms import Lifecycle, Mode, Role, Scope, Seconds
 
 GROUPS_OWN = frozenset({Verb.WITHDRAW, Verb.REGISTER})
 """What an Auto Scaling group does for its members: one that we withdrew first, it might destroy as unhealthy."""
@@ -23,6 +23,9 @@ class CheckPolicy:
     role: Role
     interval: Seconds
     timeout: Seconds
+    scope: Scope = Scope.NETWORK
+    depends_on: tuple[str, ...] = ()  # dependencies that it asks on the way: database, dns
+    version: str = ""  # a fingerprint of its kind, options and code: another one is another check
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class FleetPolicy:
     group: str = ""  # an Auto Scaling group that launches and registers; then we don't
     hourly_price: float = 0.0  # of one machine; 0: not known
     balanced: bool = True  # a load balancer says who serves
+    stateful: bool = False  # a wrong removal costs more: better odds are needed
 
     @property
     def offer(self) -> Offer:
@@ -141,6 +145,32 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class Explaining:
+    """How what is wrong is told apart from who is sick."""
+
+    instance_odds: float = 0.90
+    """A machine is at fault itself, and may be removed, when that is at least this likely."""
+    stateful_odds: float = 0.97
+    """The same, in a fleet that is `stateful`."""
+    shared_odds: float = 0.80
+    """A shared cause (a zone, an image, a dependency, a check) is named when it is at least this likely."""
+    holds_for: Seconds = 180.0
+    """A shared cause stands for this long before a milder one may take its place; a graver one may at once."""
+    challenge_peers: int = 59
+    """So many well machines inside and outside of each suspected group are asked again before a removal."""
+    challenge_answers: float = 0.9
+    """The share of those asked that must have answered."""
+    burst_hourly: float = 1e-4
+    """As many newly sick in an hour as come by chance less often than this: the cause must be explained first."""
+    burst_now: float = 1e-6
+    """As many sick at once as come by chance less often than this: the cause must be explained first."""
+    image_window: Seconds = 86400.0
+    """A new image is a likelier cause for this long."""
+    change_window: Seconds = 3600.0
+    """A change of a check, of the configuration or of a dependency is a likelier cause for this long."""
+
+
+@dataclass(frozen=True, slots=True)
 class Guards:
     """What keeps Sickbay from acting. Shares are fractions of the fleet's desired size."""
 
@@ -217,6 +247,7 @@ class Settings:
     mode: Mode
     fleets: Mapping[str, FleetPolicy]
     judgement: Judgement = field(default_factory=Judgement)
+    explaining: Explaining = field(default_factory=Explaining)
     guards: Guards = field(default_factory=Guards)
     retention: Retention = field(default_factory=Retention)
     surfaces: tuple[str, ...] = ()  # each gets one outbox row for each thing told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
@@ -12,7 +13,7 @@ from supervisor.core.machine import Leftover, Machine
 from supervisor.core.model import Incident, Record
 from supervisor.core.requests import Outcome, Request
 from supervisor.core.settings import Settings
-from supervisor.core.terms import BootTime, Lifecycle, Seconds, Status
+from supervisor.core.terms import BootTime, ChangeKind, Lifecycle, Seconds, Status
 
 NO_METRICS: Mapping[str, float] = MappingProxyType({})
 
@@ -77,13 +78,45 @@ class StepFinished:
     outcome: Outcome
 
 
+class Beat(NamedTuple):
+    """One sign of life that a machine sent by itself, received at `at` (boot clock)."""
+
+    instance: str
+    at: BootTime
+
+
+class HeartbeatsReported(NamedTuple):
+    """A batch of signs of life, which came by another way than the checks go."""
+
+    beats: Sequence[Beat]
+
+
+class Sense(StrEnum):
+    """What a sentinel stands for."""
+
+    SIGHT = "sight"  # must work if we can see at all
+    ZONE = "zone"  # one fixed thing in a zone: whether the way there is open
+    DEPENDENCY = "dependency"  # what machines depend on, asked directly
+
+
 @dataclass(frozen=True, slots=True)
 class SentinelReported:
-    """Something that must work if we can see at all."""
+    """Something that must work if we can see (`sense`); `of` names the zone or the dependency that it speaks for."""
 
     name: str
     ok: bool
     detail: str = ""
+    sense: Sense = Sense.SIGHT
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SelfReported:
+    """How the supervisor itself is doing, every few seconds: worst of the time since the last report."""
+
+    lag: Seconds  # of its loops
+    start_delay: float  # of probes, as a share of their interval
+    names_resolve: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +235,41 @@ class Promote:
     fleet: str
 
 
+@dataclass(frozen=True, slots=True)
+class TellChange:
+    """Tell of a deploy or a push of configuration: what breaks soon after is likelier to come of it.
+
+    `target` is what was changed (an image, a check, a dependency, a zone or subnet); `fleet` '' means every fleet.
+    """
+
+    kind: ChangeKind
+    target: str
+    text: str
+    fleet: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Let so many machines of a fleet be healed although the cause is not understood or a storm blows, for a while."""
+
+    fleet: str
+    removals: int
+    seconds: Seconds
+
+
 OperatorVerb: TypeAlias = (
-    Pause | Resume | Hold | Unhold | Approve | Reject | ReleaseFromQuarantine | Purge | Retry | Promote
+    Pause
+    | Resume
+    | Hold
+    | Unhold
+    | Approve
+    | Reject
+    | ReleaseFromQuarantine
+    | Purge
+    | Retry
+    | Promote
+    | TellChange
+    | Allow
 )
 
 
@@ -224,6 +290,8 @@ Signal: TypeAlias = (
     | InventoryFailed
     | LeftoversSeen
     | StepFinished
+    | HeartbeatsReported
+    | SelfReported
     | SentinelReported
     | SettingsLoaded
     | KillSwitchSeen
@@ -267,7 +335,21 @@ class Forget:
     instance: str
 
 
-Command: TypeAlias = Perform | Observe | Forget
+@dataclass(frozen=True, slots=True)
+class AskNow:
+    """Run every check of these instances at once, besides their schedule: a challenge waits for the answers."""
+
+    instances: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Give every check so many times its time limit: the supervisor itself is slow."""
+
+    factor: float
+
+
+Command: TypeAlias = Perform | Observe | Forget | AskNow | Stretch
 
 # ---------------------------------------------------------------------------------------------- events (for log and page)
 

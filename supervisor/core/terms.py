@@ -44,6 +44,14 @@ class Role(StrEnum):
     ADVISORY = "advisory"  # only reports
 
 
+class Scope(StrEnum):
+    """How far a check reaches: what its failure may be the fault of."""
+
+    LOCAL = "local"  # the machine itself, asked from within
+    NETWORK = "network"  # the machine, and the way to it
+    DEEP = "deep"  # what the machine depends on as well: such a check can't be `liveness`
+
+
 class Health(StrEnum):
     """Judged from results."""
 
@@ -78,6 +86,42 @@ class FleetState(StrEnum):
     OPTIMAL = "optimal"  # every wanted machine serves and is healthy, no open incident
     DEGRADED = "degraded"
     DOWN = "down"  # nothing serves
+
+
+class Cause(StrEnum):
+    """What the sick have in common: the verdict."""
+
+    INSTANCE = "instance"  # nothing: each for itself
+    ZONE = "zone"
+    SUBNET = "subnet"
+    IMAGE = "image"
+    COHORT = "cohort"  # hardware: launched together, of one type, on one host
+    DEPENDENCY = "dependency"
+    CHECK = "check"  # the check is wrong, the machines are well
+    BLIND = "blind"  # the supervisor can't see
+    FLEET = "fleet"  # all of them, and nobody knows why
+    UNEXPLAINED = "unexplained"  # no explanation is likely enough
+
+
+class Standing(StrEnum):
+    """What is known of an image or a check."""
+
+    GOOD = "good"
+    SHADOW = "shadow"  # a check that is new: it is watched, and has no vote
+    SUSPECT = "suspect"  # an image that failed to boot: nothing is launched from it until its trial has ended
+    CONDEMNED = "condemned"  # an image that is bad, a check that lies: barred until a person, or a new version
+    CLEARED = "cleared"  # an image that failed where the one before it failed too: the place is at fault
+
+
+class ChangeKind(StrEnum):
+    """What was changed."""
+
+    IMAGE = "image"
+    CHECK = "check"
+    CONFIG = "config"
+    DEPENDENCY = "dependency"
+    NETWORK = "network"
+    SUPERVISOR = "supervisor"
 
 
 class Mode(StrEnum):

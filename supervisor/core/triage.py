@@ -10,7 +10,7 @@ from bisect import bisect
 from dataclasses import replace
 from typing import assert_never
 
-from supervisor.core import groups, incidents, inventory, plans, quarantine, workflow
+from supervisor.core import diagnosis, groups, incidents, inventory, plans, quarantine, workflow
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import breaker_allows
@@ -48,6 +48,7 @@ def decide(ctx: Context, fleet: Fleet) -> None:
     fleet.dirty = False
     fleet.decided_at = ctx.now.boot
     _ensure_slots(ctx, fleet)
+    diagnosis.diagnose(ctx, fleet)
     _watch_storm(ctx, fleet)
     for name in _patients(ctx, fleet):
         _decide_instance(ctx, fleet, name)

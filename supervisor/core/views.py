@@ -158,7 +158,7 @@ def instance_view(ctx: Context, fleet: Fleet | None, instance: Instance, good: I
         "impaired": machine.impaired if machine else "",
         "notices": list(machine.notices) if machine else [],
         "doing": _doing(running),
-        "incident": ctx.world.open_incidents.get((instance.fleet, instance.id)),
+        "incident": ctx.world.open_incidents.get((instance.fleet, instance.id, "")),
     }
 
 

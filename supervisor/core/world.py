@@ -14,14 +14,18 @@ from typing import TypeVar, cast
 from supervisor.core.journal import Step, Workflow, WorkflowState
 from supervisor.core.model import (
     AuditEntry,
+    Change,
+    CheckStanding,
     Holder,
     Identity,
     Image,
     Incident,
     IncidentState,
     Instance,
+    Learnt,
     Offering,
     OutboxMessage,
+    Permit,
     Quarantine,
     Record,
     Removal,
@@ -50,7 +54,7 @@ class World:
         self.stuck_slots: dict[str, set[int]] = defaultdict(set)  # those that need a human
         self.failing_slots: dict[str, set[int]] = defaultdict(set)  # those whose last launches failed
         self.census: dict[str, Counter[Place]] = defaultdict(Counter)  # fleet -> where its members stand
-        self.open_incidents: dict[tuple[str, str], int] = {}
+        self.open_incidents: dict[tuple[str, str, str], int] = {}  # (fleet, instance, about)
         self.open_of: dict[str, set[int]] = defaultdict(set)
         self.running: dict[str, set[int]] = defaultdict(set)
         self.by_instance: dict[str, int] = {}  # instance -> running workflow (patient or candidate)
@@ -96,9 +100,9 @@ class World:
         """Return how many records of a kind there are."""
         return len(self._tables[kind])
 
-    def incident_of(self, fleet: str, instance: str) -> Incident | None:
-        """Return the incident of an instance (or of the fleet, for '') that is not closed."""
-        number = self.open_incidents.get((fleet, instance))
+    def incident_of(self, fleet: str, instance: str, about: str = "") -> Incident | None:
+        """Return the incident of an instance (or of the fleet, for '', or of what a shared one is `about`) that is not closed."""
+        number = self.open_incidents.get((fleet, instance, about))
         return None if number is None else self.need(Incident, number)
 
     def workflow_of(self, instance: str) -> Workflow | None:
@@ -192,7 +196,7 @@ class World:
             case Incident():
                 if record.state is not IncidentState.CLOSED:
                     _toggle(self.open_of[record.fleet], record.id, add=add)
-                    _point(self.open_incidents, (record.fleet, record.instance), record.id, add=add)
+                    _point(self.open_incidents, (record.fleet, record.instance, record.about), record.id, add=add)
             case Workflow():
                 if record.state is WorkflowState.RUNNING:
                     _toggle(self.running[record.fleet], record.id, add=add)
@@ -207,6 +211,8 @@ class World:
                 if record.settled_at is None:
                     _toggle(self.unsettled[record.fleet], record.id, add=add)
             case Step() | Image() | Offering() | Holder() | OutboxMessage() | Thread() | AuditEntry() | Identity():
+                pass
+            case Change() | CheckStanding() | Learnt() | Permit():
                 pass
 
 

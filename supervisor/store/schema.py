@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     inspect,
     text,
+    update,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -60,10 +61,12 @@ def _table(kind: type[Record]) -> Table:
 
 TABLES: dict[type[Record], Table] = {kind: _table(kind) for kind in RECORDS}
 
+OLD_INDEX = "one_open_incident"  # of files from before shared incidents: stricter, and dropped
 Index(
-    "one_open_incident",
+    "one_open_incident_each",
     TABLES[Incident].c.fleet,
     TABLES[Incident].c.instance,
+    TABLES[Incident].c.about,
     unique=True,
     sqlite_where=text("state <> 'closed'"),
     postgresql_where=text("state <> 'closed'"),
@@ -73,12 +76,20 @@ META = Table("schema_version", metadata, Column("version", Integer, primary_key=
 
 
 def grow(connection: Connection) -> None:
-    """Add the tables and columns that an older file lacks. What is there stays as it is; older code still reads it."""
-    metadata.create_all(connection)
+    """Add the tables, columns and indexes that an older file lacks. What is there stays; older code still reads it."""
     there = inspect(connection)
     for table in TABLES.values():
-        known = {column["name"] for column in there.get_columns(table.name)}
-        for column in table.columns:
-            if column.name not in known:
-                kind = column.type.compile(connection.dialect)
-                connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN "{column.name}" {kind}')
+        if there.has_table(table.name):
+            _add_columns(connection, table, {column["name"] for column in there.get_columns(table.name)})
+    connection.exec_driver_sql(f"DROP INDEX IF EXISTS {OLD_INDEX}")
+    metadata.create_all(connection)
+
+
+def _add_columns(connection: Connection, table: Table, known: set[str]) -> None:
+    for column in table.columns:
+        if column.name in known:
+            continue
+        kind = column.type.compile(connection.dialect)
+        connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN "{column.name}" {kind}')
+        if column is TABLES[Incident].c.about:  # an index tells two unknowns apart, and two empty texts not
+            connection.execute(update(table).values(about=""))
