@@ -284,30 +284,30 @@ class Engine:
                 fleet.lifespan.failures += 1
 
     def _surroundings(self, fleet: Fleet, instance: Instance, chart: Chart) -> Surroundings:
-        made = self._senses(fleet, chart)
-        heartbeat, now = chart.heartbeat, self.ctx.now.boot
+        now, heartbeat = self.ctx.now.boot, chart.heartbeat
+        sees = not self.ctx.sight.blind and triage.is_amnesty_over(self.ctx, fleet)
+        fresh = fleet.inventory_at is not None and now - fleet.inventory_at <= fleet.inventory_limit
+        fresh = fresh and not fleet.inventory_error
         withdrawn = instance.lifecycle is Lifecycle.WITHDRAWN
-        return replace(
-            made,
+        recovers = withdrawn or chart.finding.health is Health.SICK
+        return Surroundings(
+            may_condemn=sees,
+            cloud_fresh=fresh,
+            peers_well=sees and fresh and self._are_peers_well(fleet, chart),
             heartbeat_stale=heartbeat is not None and fleet.heartbeats_come and not heartbeat.is_fresh(now),
             score=self.ctx.sight.score,
             withdrawn=withdrawn,
-            returns=learnt.returns(self.ctx, fleet, chart.id)
-            if withdrawn or chart.finding.health is Health.SICK
-            else 0,
+            returns=learnt.returns(self.ctx, fleet, chart.id) if recovers else 0,
         )
 
-    def _senses(self, fleet: Fleet, chart: Chart) -> Surroundings:
-        sees = not self.ctx.sight.blind and triage.is_amnesty_over(self.ctx, fleet)
+    def _are_peers_well(self, fleet: Fleet, chart: Chart) -> bool:
+        """Return whether the others answer; nobody asks before one has been suspect for long."""
         first = suspect_since(chart)
-        patience = self.ctx.settings.judgement.silence_alone_after
-        fresh = fleet.inventory_at is not None and self.ctx.now.boot - fleet.inventory_at <= fleet.inventory_limit
-        fresh = fresh and not fleet.inventory_error
-        if not sees or not fresh or first is None or self.ctx.now.boot - first < patience:
-            return Surroundings(may_condemn=sees, cloud_fresh=fresh, peers_well=False)
+        if first is None or self.ctx.now.boot - first < self.ctx.settings.judgement.silence_alone_after:
+            return False
         peers = [c for c in fleet.charts.values() if c is not chart and c.observed]
         well = sum(1 for c in peers if c.finding.health is Health.HEALTHY)
-        return Surroundings(True, True, not peers or well >= self.ctx.settings.guards.fresh_round * len(peers))
+        return not peers or well >= self.ctx.settings.guards.fresh_round * len(peers)
 
     def _leave_probation(self, fleet: Fleet, instance: Instance, chart: Chart) -> BootTime:
         """Move an instance out of probation when its time is over; else return when to look again."""
@@ -335,7 +335,13 @@ class Engine:
                 continue
             chart = fleet.charts[name]
             chart.look = None
-            self._refresh(fleet, name)
+            instance = self.ctx.world.get(Instance, name)
+            later = chart.quiet_until(now)
+            if later is not None and instance is not None and instance.lifecycle is Lifecycle.IN_SERVICE:
+                chart.look = later  # nothing but the age of its results could have changed, and has not
+                heapq.heappush(self._heap, (later, name))
+            else:
+                self._refresh(fleet, name)
 
     def _is_outdated(self, at: BootTime, name: str) -> bool:
         fleet = self.ctx.owners.get(name)

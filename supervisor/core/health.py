@@ -98,6 +98,20 @@ class Chart:
         """Return whether the machine's own signs of life still come; None when none ever did."""
         return None if self.heartbeat is None else self.heartbeat.is_fresh(now)
 
+    def quiet_until(self, now: BootTime) -> BootTime | None:
+        """Return when the results of a healthy machine go stale; None when more than their age must be judged."""
+        unsteady = self.slow is not None or (self.flapping is not None and self.flapping.since is not None)
+        if self.finding.health is not Health.HEALTHY or self.confirmed_stopped or unsteady:
+            return None
+        later = None
+        for e in self.checks.values():
+            if e.role is Role.LIVENESS or e.role is Role.READINESS:
+                if e.last is None or not e.is_quiet:
+                    return None
+                at = e.last + e.weights.stale_after
+                later = at if later is None or at < later else later
+        return later if later is not None and later > now else None
+
     @property
     def kind(self) -> str:
         """The machine's type, as its cloud says; '' when it says none."""
@@ -122,6 +136,7 @@ def suspect_since(chart: Chart) -> BootTime | None:
     signs = [e.failing_since for e in chart.checks.values() if e.failing_since is not None]
     if chart.stopped_since is not None:
         signs.append(chart.stopped_since)
+    signs += [e.gray_since for e in chart.checks.values() if e.gray_since is not None]
     return min(signs, default=None)
 
 

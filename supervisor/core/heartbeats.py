@@ -1,4 +1,4 @@
-"""Signs of life that a machine sends by itself, by another way than the checks go: are they still coming?
+"""Whether the signs of life still come that a machine sends by itself, by another way than the checks go.
 
 Phi accrual (Hayashibara 2004): φ = -log10 P(a beat is still to come after so long a silence), from the running mean
 and deviation of the machine's own beats. A stale heartbeat alone accuses nobody; it is a second class of evidence.

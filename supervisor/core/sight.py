@@ -22,7 +22,7 @@ MOST = 8
 BLIND_FROM = 3
 LAG: Seconds = 0.25
 START_DELAY = 0.5  # of an interval
-SENTINEL_COSTS = 2
+SENTINELS_HOLD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Sight:
         self.sentinels: dict[str, Sentinel] = {}
         self.score = 0  # 0 to 8: how slow the supervisor itself is
         self._troubles: tuple[str, ...] = ()  # of the last tick that was not clean
+        self._lost: tuple[str, ...] = ()
         self._ticked_at = now.boot
         self._lag: Seconds = 0.0
         self._start_delay = 0.0
@@ -93,6 +94,7 @@ class Sight:
     def hear(self, signal: SentinelReported) -> None:
         """Take what a sentinel says."""
         self.sentinels[signal.name] = Sentinel(signal.ok, signal.detail, signal.sense, signal.of)
+        self._lost = self._find_lost()
 
     def failing(self, sense: Sense) -> dict[str, str]:
         """Return whom sentinels of a sense speak against (a zone, a dependency), and in which words."""
@@ -116,8 +118,8 @@ class Sight:
     def tick(self, now: BootTime, broken: str) -> bool:
         """Score the supervisor afresh; return whether the score has changed.
 
-        `broken` says that most checks fail themselves, or ''. Each trouble adds one, a sentinel two; a clean tick
-        takes one away.
+        `broken` says that most checks fail themselves, or ''. Each trouble adds one; a clean tick takes one away. Lost
+        sentinels blind by themselves: they hold the score at two, so that sight can return with them.
         """
         self._ticked_at = now
         troubles: list[str] = []
@@ -129,30 +131,28 @@ class Sight:
             troubles.append("names don't resolve")
         if broken:
             troubles.append(broken)
-        cost = len(troubles)
-        lost = self._lost()
-        if lost:
-            troubles += lost
-            cost += SENTINEL_COSTS
+        lost = self._lost
         self._lag, self._start_delay, self._names_resolve = 0.0, 0.0, True
         before = self.score
-        self.score = min(MOST, before + cost) if cost else max(0, before - 1)
-        if troubles:
-            self._troubles = tuple(troubles)
+        self.score = min(MOST, before + len(troubles)) if troubles or lost else max(0, before - 1)
+        if lost:
+            self.score = max(self.score, SENTINELS_HOLD)
+        if troubles or lost:
+            self._troubles = (*troubles, *lost)
         return self.score != before
 
-    def _lost(self) -> list[str]:
+    def _find_lost(self) -> tuple[str, ...]:
         """Return which sentinels say that nothing can be seen: those of sight, or all zones at once."""
         found = [_words(name, s) for name, s in sorted(self.sentinels.items()) if s.sense is Sense.SIGHT and not s.ok]
         zones = [s for s in self.sentinels.values() if s.sense is Sense.ZONE]
         if len(zones) > 1 and not any(s.ok for s in zones):
             found.append(f"the sentinels of all {len(zones)} zones fail")
-        return found
+        return tuple(found)
 
     @property
     def blind(self) -> str:
         """Why nothing may be believed now; '' when all is well."""
-        failing = self._lost()
+        failing = list(self._lost)
         if self.score >= BLIND_FROM and not failing:
             failing.append(f"the supervisor itself is slow: score {self.score} of {MOST} ({', '.join(self._troubles)})")
         if self._few:
