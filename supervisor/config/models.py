@@ -76,7 +76,7 @@ Pace = Annotated[Duration, AfterValidator(_pace)]
 NOT_DIVIDED = frozenset({"hold_for"})
 """Durations that `judgement.speed` leaves alone: an operator means what they say."""
 
-AT_LEAST_ONE = frozenset({"lineage_limit", "quarantine_cap", "launch_failures"})
+AT_LEAST_ONE = frozenset({"lineage_limit", "quarantine_cap", "launch_failures", "flap_changes", "flap_spells"})
 """Whole numbers of which 0 would forbid all healing; `mode = "observe"` says that better."""
 
 
@@ -100,7 +100,9 @@ def _table(name: str, source: type) -> type[BaseModel]:
             kind = Annotated[float, Field(ge=0.0, le=MOST)]
         elif f.name.endswith(("_intervals", "_per_month")):
             kind = Annotated[float, Field(gt=0.0, le=MOST)]
-        elif f.name in ("blip_rate", "sick_rate"):
+        elif f.name in ("gray_suspects_at", "gray_condemns_at", "heartbeat_phi"):
+            kind = Annotated[float, Field(gt=0.0, le=100.0)]
+        elif f.name in ("blip_rate", "sick_rate", "gray_rate"):
             kind = Rate
         made[f.name] = (kind, Field(default=default, description=docs.get(f.name)))
     return create_model(name, __base__=Model, __doc__=source.__doc__, **made)

@@ -257,7 +257,7 @@ class Context:
             by_operator=workflow is not None and workflow.actor != "sickbay",
             holders=self.holders,
             held=self.hold_on(instance),
-            grace=self._grace(instance),
+            grace=self._grace(fleet, instance),
             unheard=_unheard(chart, starting=instance is not None and instance.lifecycle in COMING),
             fresh_rounds=fleet.clean_rounds(now),
             fresh_rounds_needed=judgement.amnesty_rounds,
@@ -327,10 +327,10 @@ class Context:
         reason = f": {instance.hold_reason}" if instance.hold_reason else ""
         return f"held by {instance.held_by} until {instance.held_until:%Y-%m-%d %H:%M} UTC{reason}"
 
-    def _grace(self, instance: Instance | None) -> str:
+    def _grace(self, fleet: Fleet, instance: Instance | None) -> str:
         if instance is None or instance.lifecycle not in COMING:
             return ""
-        limit = self.settings.judgement.boot_deadline
+        limit = fleet.boots.deadline(self.settings.judgement)
         return f"{instance.lifecycle} for {self.since(instance.since):.0f}s of {limit:.0f}s"
 
     def _workflow(self, number: int) -> Workflow:

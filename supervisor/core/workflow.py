@@ -218,7 +218,7 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
     subject = _subject(ctx, workflow, step)
     chart = fleet.charts.get(subject.id) if subject else None
     judgement = ctx.settings.judgement
-    limit = judgement.boot_deadline if step.verb is Verb.WARM else judgement.confirm_deadline
+    limit = fleet.boots.deadline(judgement) if step.verb is Verb.WARM else judgement.confirm_deadline
     if subject is None or chart is None or subject.lifecycle in GONE:
         why = f"its machine is gone ({subject.ended})" if subject and subject.ended else "its machine is gone"
         _wait_failed(ctx, fleet, workflow, row, why, hopeless=subject is not None and subject.hopeless)
@@ -237,7 +237,14 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
         incident = ctx.world.get(Incident, workflow.incident)
         if step.verb is Verb.CONFIRM:
             _now_serves(ctx, fleet, ctx.world.need(Workflow, workflow.id), subject)
-        elif incident is not None and incident.state is not IncidentState.CLOSED:
+            return True
+        if (
+            step.subject is Subject.CANDIDATE
+            and row.intent_at > ctx.started.wall
+            and workflow.kind != WorkflowKind.ADOPT
+        ):
+            fleet.boots.note(ctx.since(row.intent_at))  # one that we have seen from its launch on
+        if incident is not None and incident.state is not IncidentState.CLOSED:
             ctx.note(incident, "incident.step", f"{subject.id} (zone {subject.zone}) passed its startup checks")
         return True
     if ctx.waited(row.intent_at) >= limit:
