@@ -125,7 +125,7 @@ def missing(fleet: Fleet, asked: Asked, explaining: Explaining) -> str:
         failing += any(e.fails > 0 for e in fresh)
     needed = ceil(explaining.challenge_answers * len(asked.peers))
     if answered < needed:
-        return f"{answered} of {len(asked.peers)} asked have answered (needs {needed})"
+        return f"{answered} of {len(asked.peers)} asked have answered, {needed} needed"
     if failing:
         return f"{failing} of {len(asked.peers)} asked fail as well, and are asked again"
     return ""

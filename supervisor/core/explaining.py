@@ -131,14 +131,15 @@ def _shared(picture: Picture, group: Group) -> list[_Weighed]:
     """Weigh that what the members of a group share is at fault."""
     counts, label = picture.counts, group.label
     theories = _THEORIES.get(label.name, (Theory.COHORT,))
-    if Theory.COHORT in theories and group.total == counts.total:
-        return []  # everybody shares it: it tells nobody apart
+    everybody = group.total == counts.total
     beacon = any(b.sense is Sense.ZONE and b.of == label.value for b in picture.beacons) and label.name == ZONE
     found: list[_Weighed] = []
     for theory in theories:
         change = picture.changes.fits(theory, label)
-        if counts.sick == 1 and group.total == counts.total:
+        if counts.sick == 1 and everybody:
             change = ""  # all the others have it as well, and are well
+        if everybody and not change and theory in (Theory.IMAGE, Theory.COHORT):
+            continue  # it tells nobody apart, and it is what it always was
         if group.sick < SHARED_BY and not change and not beacon:
             continue
         weight = log((CHANGED if change else PRIORS)[theory]) + _inside(picture, theory, group)
