@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from supervisor.core import answers, inventory, learnt, leftovers, operator, plans, steadiness, study, triage
+from supervisor.core import answers, changes, diagnosis, inventory, learnt, leftovers, operator, plans, steadiness, study, triage
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.health import Chart, Surroundings, judge, judge_startup, suspect_since
@@ -37,6 +37,7 @@ from supervisor.core.signals import (
     Result,
     ResultsReported,
     SelfReported,
+    Sense,
     SentinelReported,
     SettingsLoaded,
     Signal,
@@ -263,6 +264,7 @@ class Engine:
                 finding = judge(chart, ctx.settings.judgement, self._surroundings(fleet, instance, chart), now)
             self._count_failure(fleet, chart, finding.health)
         edge = fleet.set_finding(chart, finding)
+        diagnosis.observe(ctx, fleet, instance, chart)
         fleet.set_serving(
             chart, serving=inventory.is_serving(chart, instance, healthy=finding.health is Health.HEALTHY)
         )
@@ -407,6 +409,7 @@ class Engine:
             del ctx.fleets[name]
         for name, policy in settings.fleets.items():
             fleet = ctx.fleets.get(name)
+            changes.configured(ctx, fleet.policy if fleet is not None else None, policy)
             if fleet is None:
                 fleet = ctx.fleets[name] = Fleet(policy, settings.judgement, ctx.now.boot)
                 fleet.stretch = 1.0 + ctx.sight.score

@@ -9,6 +9,7 @@ from supervisor.core.blips import Blips
 from supervisor.core.boots import Boots
 from supervisor.core.evidence import Evidence, Tally, Weights, new_tally, weights
 from supervisor.core.health import Chart, Finding
+from supervisor.core.investigation import Investigation
 from supervisor.core.lifespan import Lifespan
 from supervisor.core.machine import Placement
 from supervisor.core.pace import Pace
@@ -56,6 +57,7 @@ class Fleet:
         self.last_launch_failure: BootTime | None = None
         self.capacity_refused: dict[Placement, BootTime] = {}  # when each refused
         self.verdict: Verdict = well(now)
+        self.investigation = Investigation()
         self.state: FleetState | None = None
         self.reported: set[str] = set()  # unknown machines, each told once
         self.surplus: dict[str, BootTime] = {}  # machines that no slot needs -> first seen
@@ -127,6 +129,7 @@ class Fleet:
 
     def drop(self, instance: str) -> None:
         """Forget an instance that has left."""
+        self.investigation.population.leave(instance)
         chart = self.charts.pop(instance, None)
         if chart is None:
             return
@@ -185,6 +188,7 @@ class Fleet:
         self.amnesty_from = now
         self.inventories = 0
         self.leftovers.clear()
+        self.investigation.population.forget_suspicion()
         for chart in self.charts.values():
             chart.reset()
             self.set_serving(chart, serving=False)
