@@ -19,7 +19,7 @@ from supervisor.core.machine import MachineState, TargetHealth
 from supervisor.core.model import AuditEntry, Holder, Incident, Instance, Note, OutboxMessage, Quarantine, Removal, Slot
 from supervisor.core.settings import Settings
 from supervisor.core.sight import Sight
-from supervisor.core.signals import Event, Forget, IncidentTold, InstanceMoved, Observe, Said, SentinelReported, Turn
+from supervisor.core.signals import Event, Forget, IncidentTold, InstanceMoved, Observe, Said, Turn
 from supervisor.core.terms import COMING, BootTime, Cause, Health, Lifecycle, Mode, Now, Seconds
 from supervisor.core.world import World
 

@@ -13,7 +13,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from supervisor.core import answers, changes, diagnosis, inventory, learnt, leftovers, operator, plans, steadiness, study, triage
+from supervisor.core import (
+    answers,
+    changes,
+    diagnosis,
+    inventory,
+    learnt,
+    leftovers,
+    operator,
+    plans,
+    steadiness,
+    study,
+    triage,
+)
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.health import Chart, Surroundings, judge, judge_startup, suspect_since
@@ -37,7 +49,6 @@ from supervisor.core.signals import (
     Result,
     ResultsReported,
     SelfReported,
-    Sense,
     SentinelReported,
     SettingsLoaded,
     Signal,
