@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from supervisor.core import answers, inventory, leftovers, operator, plans, triage
+from supervisor.core import answers, inventory, leftovers, operator, plans, shadow, triage
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.health import Chart, Surroundings, judge, judge_startup, suspect_since
@@ -339,6 +339,7 @@ class Engine:
                 for member in sorted(ctx.world.members[name]):
                     ctx.track(fleet, ctx.world.need(Instance, member))
             self._take_offer(policy)
+            shadow.configured(ctx, ctx.fleets[name])
         ctx.sight.schedule(max((fleet.round_length() for fleet in ctx.fleets.values()), default=0.0))
 
     def _take_offer(self, policy: FleetPolicy) -> None:
