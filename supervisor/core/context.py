@@ -332,9 +332,7 @@ class Context:
             half_open=half_open,
             waves=(begun, unproved),
             surprise_allowed=max(guards.hourly_least, ceil(guards.surprise_times * USUAL_FAILURES * policy.desired)),
-            extra=len(world.members[name])
-            - sum(1 for i in world.kept[name] if world.need(Quarantine, i).stopped)
-            - policy.desired,
+            extra=self._extra(fleet),
             extra_allowed=max(guards.extra_least, ceil(guards.extra_share * policy.desired)),
             image_trouble=f"{suspect.version or suspect.id}: {suspect.standing_why}"
             if suspect is not None and launches == suspect.id
@@ -345,6 +343,14 @@ class Context:
     def suspect_image(self, fleet: str) -> Image | None:
         """Return the image of a fleet that is on trial: nothing but its control is launched meanwhile."""
         return next((i for i in self.world.all(Image) if i.fleet == fleet and i.standing is Standing.SUSPECT), None)
+
+    def _extra(self, fleet: Fleet) -> int:
+        """Return how many machines run besides those wanted; those added in a storm have a limit of their own."""
+        world, name = self.world, fleet.policy.name
+        stopped = sum(1 for kept in world.kept[name] if world.need(Quarantine, kept).stopped)
+        rescues = {self._workflow(number).candidate for number in world.rescues[name]} & world.members[name]
+        added = sum(1 for i in rescues if world.need(Instance, i).slot is None)
+        return len(world.members[name]) - stopped - added - fleet.policy.desired
 
     def _waves(self, fleet: str, own: str) -> tuple[int, int]:
         """Return how many removals belong to the present spell, and how many of its earlier waves are not yet proved."""
