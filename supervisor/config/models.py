@@ -76,7 +76,11 @@ Pace = Annotated[Duration, AfterValidator(_pace)]
 NOT_DIVIDED = frozenset({"hold_for"})
 """Durations that `judgement.speed` leaves alone: an operator means what they say."""
 
-AT_LEAST_ONE = frozenset({"lineage_limit", "quarantine_cap", "launch_failures", "flap_changes", "flap_spells"})
+AT_LEAST_ONE = frozenset(
+    {
+        "lineage_limit", "quarantine_cap", "launch_failures", "launch_burst", "launch_rate", "flap_changes", "flap_spells",
+    }
+)  # fmt: skip
 """Whole numbers of which 0 would forbid all healing; `mode = "observe"` says that better."""
 
 
@@ -92,6 +96,8 @@ def _table(name: str, source: type) -> type[BaseModel]:
         elif f.type == "tuple[Seconds, ...]":
             kind = Annotated[tuple[Duration, ...], Field(min_length=1)]
             default = tuple(timedelta(seconds=s) for s in cast("tuple[float, ...]", f.default))
+        elif f.type == "bool":
+            kind = bool
         elif f.type == "int":
             # No passes needed would mean: nobody looks before a machine serves.
             least = 1 if f.name in AT_LEAST_ONE or f.name.endswith("_passes") else 0

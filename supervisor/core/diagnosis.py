@@ -115,7 +115,9 @@ def is_watching(fleet: Fleet) -> bool:
 
 
 def _beacons(ctx: Context) -> tuple[Beacon, ...]:
-    return tuple(Beacon(sentinel.sense, sentinel.of, sentinel.ok) for _, sentinel in sorted(ctx.sight.sentinels.items()))
+    return tuple(
+        Beacon(sentinel.sense, sentinel.of, sentinel.ok) for _, sentinel in sorted(ctx.sight.sentinels.items())
+    )
 
 
 def _blind(why: str, now: BootTime) -> Verdict:

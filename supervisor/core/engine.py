@@ -22,6 +22,7 @@ from supervisor.core import (
     leftovers,
     operator,
     plans,
+    shadow,
     steadiness,
     study,
     triage,
@@ -433,6 +434,7 @@ class Engine:
                 for member in sorted(ctx.world.members[name]):
                     ctx.track(fleet, ctx.world.need(Instance, member))
             self._take_offer(policy)
+            shadow.configured(ctx, ctx.fleets[name])
         ctx.sight.schedule(max((fleet.round_length() for fleet in ctx.fleets.values()), default=0.0))
 
     def _take_offer(self, policy: FleetPolicy) -> None:

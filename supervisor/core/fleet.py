@@ -14,7 +14,7 @@ from supervisor.core.lifespan import Lifespan
 from supervisor.core.machine import Placement
 from supervisor.core.pace import Pace
 from supervisor.core.settings import CheckPolicy, FleetPolicy, Judgement
-from supervisor.core.terms import BootTime, FleetState, Health, Seconds
+from supervisor.core.terms import BootTime, FleetState, Health, Role, Seconds
 from supervisor.core.verdict import Verdict, well
 
 
@@ -47,6 +47,12 @@ class Fleet:
         self.turned_sick: dict[str, BootTime] = {}
         self.storm_seen: BootTime | None = None
         self.storm = False
+        self.storm_calm: BootTime | None = None  # since when no more are sick than allowed, while the storm lasts
+        self.half_open_until: BootTime = float("-inf")  # machines are healed one at a time till then
+        self.shared_calm: BootTime | None = None  # since when nothing speaks for the shared trouble that stands
+        self.shared_over = ""  # of which trouble most are well again, though the verdict still names it
+        self.stops_told: BootTime = float("-inf")  # when it was last told that users stop machines
+        self.muted: frozenset[str] = frozenset()  # checks without a vote
         self.cursor = ""  # of a crowd, who was looked at last
         self.decided_at: BootTime = float("-inf")
         self.amnesty_from = now
@@ -92,10 +98,13 @@ class Fleet:
 
     def new_checks(self, instance: str) -> dict[str, Evidence]:
         """Return fresh evidence for one instance."""
-        return {
+        fresh = {
             c.name: Evidence(c, self.weights[c.name], self.tallies[c.name], instance, self.pace(c, ""))
             for c in self.policy.checks
         }
+        for name in self.muted & fresh.keys():
+            fresh[name].role = Role.ADVISORY
+        return fresh
 
     def pace(self, check: CheckPolicy, kind: str) -> Pace:
         """Return how fast a check is answered by machines of a type."""
@@ -118,6 +127,16 @@ class Fleet:
     def failure_rate(self) -> float:
         """Failures that one machine may be expected to have in an hour: the mean of what was learnt."""
         return self.lifespan.rate
+
+    def mute(self, checks: frozenset[str]) -> None:
+        """Take the vote from these checks, and give it back to all others: they are asked and shown as before."""
+        if checks == self.muted:
+            return
+        self.muted = checks
+        for chart in self.charts.values():
+            for name, evidence in chart.checks.items():
+                evidence.role = Role.ADVISORY if name in checks else evidence.check.role
+        self.dirty = True
 
     def chart(self, instance: str) -> Chart:
         """Return the chart of an instance; a new one if need be."""
@@ -182,6 +201,10 @@ class Fleet:
         length = self.round_length()
         rounds = self.inventories if length == 0 else int((now - self.amnesty_from) / length)
         return min(rounds, self.inventories)
+
+    def is_amnesty_over(self, now: BootTime, judgement: Judgement) -> bool:
+        """Return whether enough clean rounds have passed to believe what is seen."""
+        return self.clean_rounds(now) >= judgement.amnesty_rounds
 
     def begin_amnesty(self, now: BootTime) -> None:
         """Forget all suspicion and count the rounds afresh."""

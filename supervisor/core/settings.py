@@ -258,6 +258,44 @@ class Guards:
     """Fewer of the expected results than this share, and the supervisor is blind: it does nothing."""
     fresh_round: float = 0.9
     """The share of a silent machine's peers that must be well before silence alone condemns it."""
+    rescue_share: float = 0.3
+    """Machines that may be launched besides in a storm, while fewer serve than `serving_floor` wants; at least one."""
+    rescue_after: Seconds = 60.0
+    """A storm must have lasted this long before it is met with such machines."""
+    zone_surge: float = 0.33
+    """The same, while a zone or a subnet is out."""
+    zone_evacuate: bool = False
+    """While a zone is out, launch elsewhere until as many serve as wanted, not only as `serving_floor` wants."""
+    zone_well: float = 0.8
+    """A zone is over its trouble once this share of its machines is well."""
+    zone_quiet: Seconds = 600.0
+    """It must have been so for this long."""
+    shared_quiet: Seconds = 300.0
+    """Any other shared trouble is over once nothing has spoken for it this long."""
+    half_open: Seconds = 900.0
+    """After a storm, machines are healed one at a time for this long."""
+    unexplained_after: Seconds = 1800.0
+    """What stays unexplained this long, and may well be each for itself, is healed very slowly."""
+    unexplained_every: Seconds = 900.0
+    """Then one machine in this time."""
+    wave_gap: Seconds = 900.0
+    """Removals no further apart than this belong together: they go in waves of 1, 1, 2, 4, …"""
+    surprise_times: int = 20
+    """Removals in an hour, as a multiple of the failures to be expected, before all that may be wrong must be weighed."""
+    extra_share: float = 0.25
+    """Machines that may run besides those wanted: new ones, and those that are kept."""
+    extra_least: int = 3
+    """The same, for a small fleet."""
+    launch_burst: int = 10
+    """Launches that a cloud is asked for at once."""
+    launch_rate: int = 5
+    """Launches in a second after that; half as many each time that the cloud says it is too much."""
+    shadow_for: Seconds = 600.0
+    """A check that is new or was changed is only watched for this long, and for three rounds, before it votes."""
+    shadow_share: float = 0.8
+    """It votes if this share of the machines passes it that all others call healthy."""
+    shadow_again: float = 0.95
+    """The same, after an earlier version of it was found wrong."""
     approval_valid: Seconds = 1800.0
     """How long an approval is good for, in mode `approve`."""
     hold_for: Seconds = 14400.0
