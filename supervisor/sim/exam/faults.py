@@ -412,6 +412,7 @@ class Faults:
     def _hold(self, fault: Fault, boxes: list[Box]) -> Undo:
         for box in boxes:
             self._site.held.add(box.id)
+            self._site.victims.add(box.id)
             name, seconds = box.id, fault.lasts or 14400.0
             self._tell(lambda name=name, seconds=seconds: self._healer.operator("hold", name, seconds))  # type: ignore[misc]  # bound now
 

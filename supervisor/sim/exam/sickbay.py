@@ -1,7 +1,7 @@
 """The production engine at the desk: the same `step`, the same records, driven by the exam's clock instead of a loop.
 
     desk's eyes -> results, sentinels, self -> engine -> commands -> desk's cloud and eyes
-                                                  \\-> events -> pages
+                                                  +-> events -> pages
 
 It does what runtime/service.py and the check hosts do, synchronously; it decides nothing.
 """
