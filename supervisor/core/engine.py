@@ -283,7 +283,9 @@ class Engine:
                 continue
             chart = fleet.charts[name]
             chart.look = None
-            until = _well_until(chart, at)
+            instance = self.ctx.world.get(Instance, name)
+            serves = instance is not None and instance.lifecycle is Lifecycle.IN_SERVICE
+            until = _well_until(chart, at) if serves else None
             if until is not None:
                 chart.look = until
                 heapq.heappush(self._heap, (until, name))
