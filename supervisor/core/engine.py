@@ -206,6 +206,7 @@ class Engine:
         if results:
             self.batches += 1
             self.batches_age += max(0.0, self.ctx.now.boot - results[-1].done)
+        spoken: dict[str, Fleet] = {}  # about whom something was said; each is judged once, however much it was
         for result in results:
             fleet = owners.get(result.instance)
             if fleet is None or result.sent < self._discard_before:
@@ -220,7 +221,9 @@ class Engine:
             else:
                 evidence.take(result)
             if not (quiet and evidence.is_quiet and chart.finding.health is Health.HEALTHY):
-                self._refresh(fleet, result.instance)
+                spoken[result.instance] = fleet
+        for name, fleet in spoken.items():
+            self._refresh(fleet, name)
 
     def _beats(self, beats: Sequence[Beat]) -> None:
         """Take signs of life. They heal nobody: a machine that lives may still not serve."""
