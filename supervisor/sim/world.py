@@ -47,6 +47,7 @@ class SimMachine:
     restarts: set[str] = field(default_factory=set)
     passes: int = 0  # good answers since its last start
     says: str = "HTTP 500, expected 200"  # what its errors read like
+    takes: Seconds = 0.0  # until it answers well
     mark: str = ""  # what is written on it: what permits its end
     impaired: str = ""
     notices: tuple[str, ...] = ()
@@ -230,7 +231,7 @@ class World:
         if m.image in self.bad_images or m.behaviour is Behaviour.ERRORS:
             return Result(id, check, Status.CRITICAL, False, now, now, m.says)
         m.passes += 1
-        return Result(id, check, Status.OK, False, now, now, "HTTP 200")
+        return Result(id, check, Status.OK, False, now, now + m.takes, "HTTP 200")
 
     def serving(self, fleet: str) -> int:
         """Return how many machines a visitor can reach."""
