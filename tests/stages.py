@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from supervisor.core.model import Incident, IncidentState, Instance
+from supervisor.core.model import Incident, IncidentState, Instance, Learnt
 from supervisor.core.requests import Launch, Request
 from supervisor.core.settings import CheckPolicy, FleetPolicy, Guards, Judgement, RemediationPolicy, Settings
 from supervisor.core.signals import OperatorAsked, OperatorVerb, Reply
@@ -95,6 +95,11 @@ async def ask(service: Service, verb: OperatorVerb, reason: str = "a test") -> R
     return await service.ask(
         OperatorAsked(f"r{world.identity.counter}-{type(verb).__name__}", verb, "ada", "test", reason)
     )
+
+
+def commits(there: Stage) -> int:
+    """Return how many commits there were, besides those that only wrote down what was learnt."""
+    return sum(1 for c in there.commits if not all(isinstance(record, Learnt) for record in (*c.changes, *c.deletes)))
 
 
 def removals(world: World) -> list[Request]:

@@ -93,12 +93,9 @@ class _Reader(Reading):
         speed = judgement_table.speed if judgement_table else 1.0
         judgement = to_core(judgement_table, Judgement, speed) if judgement_table else Judgement()
         guards = self._guards(to_core(guards_table, Guards, speed)) if guards_table else Guards()
-        if judgement.sick_rate <= judgement.blip_rate:
-            self.wrong(
-                ("judgement", "sick_rate"),
-                str(judgement.sick_rate),
-                f"expected more than blip_rate ({judgement.blip_rate})",
-            )
+        for key, rate in (("sick_rate", judgement.sick_rate), ("gray_rate", judgement.gray_rate)):
+            if rate <= judgement.blip_rate:
+                self.wrong(("judgement", key), str(rate), f"expected more than blip_rate ({judgement.blip_rate})")
         if quarantine and quarantine.retention < quarantine.running:
             self.wrong(
                 ("quarantine", "retention"),

@@ -278,6 +278,9 @@ class Engine:
             if steadiness.watch(ctx, fleet, instance, chart, finding):
                 finding = judge(chart, ctx.settings.judgement, self._surroundings(fleet, instance, chart), now)
             self._count_failure(fleet, chart, finding.health)
+            if finding.health is Health.HEALTHY and chart.finding.health in (Health.SUSPECT, Health.SICK):
+                for evidence in chart.checks.values():
+                    evidence.acquit()
         edge = fleet.set_finding(chart, finding)
         diagnosis.observe(ctx, fleet, instance, chart)
         fleet.set_serving(

@@ -138,6 +138,12 @@ class Evidence:
         self.gray_answered = False  # as `answered`, of what the slow score rests on
         self.gray_since: BootTime | None = None  # when it reached what condemns
 
+    def acquit(self) -> None:
+        """End the present suspicion: the next failure begins another one. Half-sickness is not forgotten by that."""
+        self.score = 0.0
+        self.failing_since = None
+        self.answered = False
+
     def take(self, result: Result, weight: float = 1.0) -> None:
         """Count one result. UNKNOWN says nothing about the instance; WARNING neither accuses nor acquits.
 

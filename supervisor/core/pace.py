@@ -47,14 +47,17 @@ class Slow:
 class _Trail:
     """The last comparisons of one machine, newest in the lowest bit."""
 
-    __slots__ = ("begun", "bits", "seen")
+    __slots__ = ("begun", "bits", "latency", "seen")
 
     def __init__(self, begun: BootTime) -> None:
         self.begun = begun
         self.bits = 0
         self.seen = 0
+        self.latency: Seconds = 0.0  # of the last slow answer
 
-    def take(self, window: int, *, slow: bool) -> None:
+    def take(self, latency: Seconds, window: int, *, slow: bool) -> None:
+        if slow:
+            self.latency = latency
         self.bits = ((self.bits << 1) | slow) & ((1 << window) - 1)
         self.seen = min(self.seen + 1, window)
 
@@ -112,12 +115,12 @@ class Pace:
             trail = self._trails.get(name)
             if trail is None:
                 trail = self._trails[name] = _Trail(now)
-            trail.take(window, slow=latency > self.limit)
+            trail.take(latency, window, slow=latency > self.limit)
             if not trail.bits:
                 del self._trails[name]
             if trail.share >= SHARE and now - trail.begun >= judgement.slow_after:
                 self._slow.add(name)
-                yield name, Slow(self.check, self.role, trail.begun, latency, self.median)
+                yield name, Slow(self.check, self.role, trail.begun, trail.latency, self.median)
             elif name in self._slow:
                 self._slow.discard(name)
                 yield name, None

@@ -103,7 +103,7 @@ class Judgement:
     false_alarms_per_month: float = 0.1
     """False alarms that a fleet may raise in a month; the fewer, the more evidence makes a machine sick."""
     gray_rate: float = 0.2
-    """The share of questions that a half-sick machine fails: one that works, and errs too often."""
+    """The share of questions that a half-sick machine fails, one that works and errs too often; above `blip_rate`."""
     gray_suspects_at: float = 8.0
     """Half-sickness is suspected above this score; at a blip rate of 1%, a failure adds 3 and a pass takes 0.21 away."""
     gray_condemns_at: float = 16.0

@@ -47,6 +47,7 @@ class SimMachine:
     restarts: set[str] = field(default_factory=set)
     passes: int = 0  # good answers since its last start
     says: str = "HTTP 500, expected 200"  # what its errors read like
+    takes: Seconds = 0.0  # until it answers well; 0: as long as the others
     mark: str = ""  # what is written on it: what permits its end
     impaired: str = ""
     notices: tuple[str, ...] = ()
@@ -106,6 +107,7 @@ class World:
     blind: bool = False  # nothing can be seen from where the supervisor stands
     cloud_down: bool = False
     checks_spread: bool = False  # each machine has a phase of its own, as in production; else all in step
+    takes: Seconds = 0.0  # a machine, until it answers well
     checks_broken: bool = False  # they can't be made, whoever is asked
     empty_list: bool = False
     order: int = 0
@@ -230,7 +232,7 @@ class World:
         if m.image in self.bad_images or m.behaviour is Behaviour.ERRORS:
             return Result(id, check, Status.CRITICAL, False, now, now, m.says)
         m.passes += 1
-        return Result(id, check, Status.OK, False, now, now, "HTTP 200")
+        return Result(id, check, Status.OK, False, now, now + (m.takes or self.takes), "HTTP 200")
 
     def serving(self, fleet: str) -> int:
         """Return how many machines a visitor can reach."""

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 import pytest
 
 from supervisor.core.evidence import Evidence, weights
+from supervisor.core.flapping import Flapping
 from supervisor.core.health import Chart, Surroundings, judge, judge_startup
 from supervisor.core.machine import Machine, MachineState, TargetHealth
+from supervisor.core.pace import Slow
 from supervisor.core.settings import CheckPolicy, Judgement
 from supervisor.core.signals import Result
 from supervisor.core.terms import Health, Role, Status
@@ -58,6 +60,8 @@ class Row:
 
 BLIND = Surroundings(may_condemn=False, cloud_fresh=True, peers_well=True)
 ALONE = Surroundings(may_condemn=True, cloud_fresh=True, peers_well=False)
+NO_BEAT = Surroundings(may_condemn=True, cloud_fresh=False, peers_well=False, heartbeat_stale=True)
+STARVED = Surroundings(may_condemn=True, cloud_fresh=True, peers_well=True, score=2)
 STALE_CLOUD = Surroundings(may_condemn=True, cloud_fresh=False, peers_well=False)
 ILL = TargetHealth.UNHEALTHY
 IMPAIRED = "instance reachability failed"
@@ -88,6 +92,16 @@ ROWS = {
     "a check that breaks for long leaves it unknown": Row("ooo" + "?" * 20, Health.UNKNOWN),
     "warnings never condemn": Row("o" + "w" * 60, Health.HEALTHY),
     "a readiness check never condemns": Row("o" + "x" * 60, Health.SUSPECT, role=Role.READINESS),
+    "silence and a stale heartbeat condemn": Row("o" + "s" * 16, Health.SICK, around=NO_BEAT),
+    "a stale heartbeat alone condemns nobody": Row("o" * 60, Health.HEALTHY, around=NO_BEAT),
+    "a stale heartbeat makes the unknown no sicker": Row("ooo" + "?" * 20, Health.UNKNOWN, around=NO_BEAT),
+    "a slow supervisor needs more failures": Row("o" + "x" * 16, Health.SICK, around=STARVED),
+    "one that fails a fifth is suspect between its failures": Row("ooooxo" * 10 + "oo", Health.SUSPECT),
+    "and sick after five minutes of it": Row("ooooxo" * 40 + "ooooxo" * 14, Health.SICK),
+    "one failure in forty is noise": Row(("o" * 39 + "x") * 10 + "o" * 14, Health.HEALTHY),
+    "one that fails a fifth by silence waits for a second class": Row("ooooso" * 60, Health.SUSPECT, around=ALONE),
+    "and is sick with it": Row("ooooso" * 60, Health.SICK, target=ILL),
+    "a readiness check that fails a fifth condemns nobody": Row("ooooxo" * 60, Health.SUSPECT, role=Role.READINESS),
     "an advisory check is not even heard": Row("x" * 60, Health.HEALTHY, role=Role.ADVISORY),
 }
 
@@ -170,3 +184,101 @@ def test_a_larger_fleet_needs_more_failures(desired: int, fails: int) -> None:
     found = weights(check, desired, NUMBERS)
 
     assert fails == -(-found.condemns_at // found.on_fail)
+
+
+WAITS = {
+    "too few failures yet wait for nothing": (Row("oxx", Health.SUSPECT), ""),
+    "enough of them wait for time": (Row("o" + "x" * 10, Health.SUSPECT), "failures over 30s"),
+    "silence waits for a second class": (
+        Row("o" + "s" * 30, Health.SUSPECT),
+        "a second class of evidence, or 180s of silence while the peers are well",
+    ),
+    "blindness waits for sight": (
+        Row("o" + "x" * 40, Health.SUSPECT, around=BLIND),
+        "clear sight, and clean rounds of results after it",
+    ),
+    "half-sickness waits for its time": (Row("ooooxo" * 24, Health.SUSPECT), "failures that go on for 300s"),
+}
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_a_suspicion_says_what_it_waits_for(name: str) -> None:
+    """Above what condemns, a person asks why nothing is done."""
+    row, lacks = WAITS[name]
+    made = chart(row.role, target=row.target)
+    feed(made, row.results, around=row.around)
+
+    assert (Health.SUSPECT, lacks) == (made.finding.health, made.finding.waits_for)
+
+
+def test_a_machine_that_lives_is_accused_by_half_a_silence() -> None:
+    """Its own signs of life weigh against what our probes don't hear."""
+    dead, alive = chart(), chart()
+    silence = Result("i-1", "alive", Status.CRITICAL, True, 0.0, 3.0, "no answer")
+    dead.checks["alive"].take(silence)
+    alive.checks["alive"].take(silence, 0.5)
+
+    assert dead.checks["alive"].score == 2 * alive.checks["alive"].score
+    assert dead.checks["alive"].gray == 2 * alive.checks["alive"].gray
+
+
+@pytest.mark.parametrize(
+    ("lasts", "role", "health"),
+    [
+        (300.0, Role.LIVENESS, Health.SUSPECT),
+        (900.0, Role.LIVENESS, Health.SICK),
+        (900.0, Role.READINESS, Health.SUSPECT),
+    ],
+)
+def test_a_slow_machine_leaves_the_load_balancer_and_is_sick_ten_minutes_later(
+    lasts: float, role: Role, health: Health
+) -> None:
+    """Only by a liveness check: the others may not condemn."""
+    made = chart(role)
+    now = feed(made, "o" * 500)
+    made.slow = Slow("alive", role, now - lasts, 0.4, 0.1)
+    found = judge(made, NUMBERS, SEES, now)
+
+    assert (health, True) == (found.health, found.unready)
+    assert f"alive: 4.0 times as slow as its peers (0.4s, median 0.1s) for {lasts:.0f}s" == found.reason
+
+
+@pytest.mark.parametrize(
+    ("spells", "role", "health"),
+    [(1, Role.LIVENESS, Health.SUSPECT), (3, Role.LIVENESS, Health.SICK), (3, Role.READINESS, Health.SUSPECT)],
+)
+def test_a_flapping_machine_leaves_the_load_balancer_and_is_given_up_at_the_third_spell(
+    spells: int, role: Role, health: Health
+) -> None:
+    """It says which, and when it may come back."""
+    made = chart(role)
+    now = feed(made, "oxxoooooooooooooo")
+    made.flapping = Flapping()
+    made.flapping.since, made.flapping.spells = now, spells
+    found = judge(made, NUMBERS, SEES, now)
+
+    assert (health, True) == (found.health, found.unready)
+    assert f"flapping, back once it has passed for {300 * 2 ** (spells - 1)}s" in found.reason
+
+
+def test_nobody_leaves_the_load_balancer_while_nothing_is_known_of_him() -> None:
+    """Unknown never leads to an act."""
+    made = chart()
+    now = feed(made, "oooo")
+    made.slow = Slow("alive", Role.LIVENESS, now - 900, 0.4, 0.1)
+    found = judge(made, NUMBERS, BLIND, now + 100)
+
+    assert (Health.UNKNOWN, False) == (found.health, found.unready)
+
+
+@pytest.mark.parametrize(("returns", "passes", "health"), [
+    (0, 31, Health.HEALTHY), (1, 31, Health.SICK), (1, 61, Health.HEALTHY), (2, 500, Health.SICK),
+])  # fmt: skip
+def test_each_return_makes_the_next_one_harder_and_the_third_is_none(returns: int, passes: int, health: Health) -> None:
+    """A minute, two minutes, never: it is replaced."""
+    made = chart()
+    now = feed(made, "o" + "x" * 20)
+    feed(made, "o" * passes, start=now + 2, around=replace(SEES, returns=returns, withdrawn=True))
+
+    assert health is made.finding.health
+    assert ("recovered 2 times within a day already" in made.finding.reason) is (returns == 2)

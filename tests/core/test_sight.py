@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.settings import Guards
 from supervisor.core.sight import Sight
+from supervisor.core.signals import SelfReported, Sense, SentinelReported
 from supervisor.core.terms import Now
 
 TIMEOUT = 3.0
@@ -48,3 +50,89 @@ def test_results_that_stay_away_are_blindness_within_two_windows(interval: float
 
     assert blind
     assert blind[-1] > 5 * interval + 2 * window
+
+
+CLEAN = SelfReported(lag=0.01, start_delay=0.1)
+LAGS = SelfReported(lag=0.4, start_delay=0.1)
+LATE = SelfReported(lag=0.4, start_delay=0.8)
+LOST = SelfReported(lag=0.4, start_delay=0.8, names_resolve=False)
+BROKEN = "3 of 4 checks fail themselves"
+
+SCORES = {
+    "all is well": ([CLEAN] * 3, "", 0, False),
+    "one trouble adds one": ([LAGS], "", 1, False),
+    "two ticks of one trouble": ([LAGS, LAGS], "", 2, False),
+    "two troubles at once, twice": ([LATE, LATE], "", 4, True),
+    "names that don't resolve make three": ([LOST], "", 3, True),
+    "most checks break themselves": ([CLEAN] * 3, BROKEN, 3, True),
+    "a clean tick takes one away": ([LOST, CLEAN], "", 2, False),
+    "eight is the most": ([LOST] * 9, "", 8, True),
+    "and it takes six clean ticks to see again": ([LOST] * 9 + [CLEAN] * 6, "", 2, False),
+}
+
+
+def scored(reports: list[SelfReported], broken: str) -> Sight:
+    """Let so many ticks pass, each with a report."""
+    sight = Sight(Now(0.0, datetime(2026, 1, 1, tzinfo=UTC)))
+    for number, report in enumerate(reports):
+        sight.feel(report)
+        sight.tick(5.0 * (number + 1), broken)
+    return sight
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_the_supervisor_scores_itself(name: str) -> None:
+    """From three on it does nothing, and says why."""
+    reports, broken, score, blind = SCORES[name]
+    sight = scored(reports, broken)
+
+    assert (score, blind) == (sight.score, bool(sight.blind))
+
+
+def test_a_slow_supervisor_says_what_is_slow() -> None:
+    """With the score, and what it comes of."""
+    words = scored([LOST], "").blind
+
+    assert (
+        "the supervisor itself is slow: score 3 of 8 "
+        "(its loops lag by 0.4s, checks start 80% of their interval late, names don't resolve)"
+    ) == words
+
+
+def sentinel(name: str, *, ok: bool, sense: Sense = Sense.SIGHT) -> SentinelReported:
+    """Return what one says."""
+    return SentinelReported(name, ok, "no answer", sense, name)
+
+
+SENTINELS = {
+    "one of sight fails: blind": ([sentinel("prober", ok=False)], True),
+    "one of a zone fails: the zone's own matter": (
+        [sentinel("a", ok=False, sense=Sense.ZONE), sentinel("b", ok=True, sense=Sense.ZONE)],
+        False,
+    ),
+    "those of all zones fail: blind": (
+        [sentinel("a", ok=False, sense=Sense.ZONE), sentinel("b", ok=False, sense=Sense.ZONE)],
+        True,
+    ),
+    "the only zone's fails: that proves nothing": ([sentinel("a", ok=False, sense=Sense.ZONE)], False),
+    "those of dependencies fail: not our eyes": (
+        [sentinel("db", ok=False, sense=Sense.DEPENDENCY), sentinel("dns", ok=False, sense=Sense.DEPENDENCY)],
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SENTINELS)
+def test_a_sentinel_blinds_by_what_it_stands_for(name: str) -> None:
+    """What fails for others stays readable."""
+    signals, blind = SENTINELS[name]
+    sight = Sight(Now(0.0, datetime(2026, 1, 1, tzinfo=UTC)))
+    for signal in signals:
+        sight.hear(signal)
+    for tick in range(1, 9):
+        sight.tick(5.0 * tick, "")
+
+    assert blind is bool(sight.blind)
+    assert (2 if blind else 0) == sight.score  # it returns with its sentinels
+    for sense in Sense:
+        assert {s.of for s in signals if s.sense is sense and not s.ok} == set(sight.failing(sense))
