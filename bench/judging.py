@@ -90,7 +90,8 @@ def main() -> None:
             made.mark(name, GONE, 0.0)
 
         assert afresh(made) == made.counts()
-        counted, recounted = cost(partial(judge, made, Population.counts)), cost(partial(judge, made, afresh))
+        counted = cost(partial(judge, made, Population.counts))
+        recounted = cost(partial(judge, made, afresh))
         print(
             f"{count:>9}{len(struck):>6}{cost(edge) / 2 * 1e6:>10.1f}us{counted * 1e3:>11.2f}ms{recounted * 1e3:>11.2f}ms"
             f"{recounted / counted:>8.0f}  {judge(made, Population.counts).sentence[:90]}"
