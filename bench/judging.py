@@ -89,7 +89,8 @@ def main() -> None:
             made.mark(name, None, 0.0)
             made.mark(name, GONE, 0.0)
 
-        assert afresh(made) == made.counts()
+        if afresh(made) != made.counts():
+            raise SystemExit("the counters are wrong: they differ from a recount")
         counted = cost(partial(judge, made, Population.counts))
         recounted = cost(partial(judge, made, afresh))
         print(
