@@ -34,6 +34,7 @@ from supervisor.core.policy import Fill, Hold, Nothing, Remediate, Return, Withd
 from supervisor.core.terms import COMING, SERVING, BootTime, FleetState, Health, Lifecycle
 
 RECHECK = 1.0  # seconds, while a guard holds: several of them change with time alone
+SELDOM = 10.0  # seconds, while something is waited for that does not hurry
 AGAIN = 0.05  # seconds: a decision changed something that another one reads
 CROWD = 32  # sick at once, beyond which they are looked at in turn
 CROWD_PAUSE = 0.25  # seconds between two looks at a crowd
@@ -242,6 +243,8 @@ def _fleet_look(ctx: Context, fleet: Fleet) -> BootTime | None:
     busy = len(running) > len(lapsing) or ctx.world.open_of[name] or not is_amnesty_over(ctx, fleet)
     if busy or fleet.sick or fleet.unready or fleet.withdrawn or ctx.holders:
         looks.append(now + RECHECK)
+    if fleet.muted or storm.surplus(ctx, fleet):
+        looks.append(now + SELDOM)  # a check that is watched, a machine too many: neither reports when its time has come
     for kept in ctx.kept(fleet):
         due = kept.expires_at if kept.stopped else min(kept.stop_at, kept.expires_at)
         if kept.instance in lapsing:
