@@ -244,7 +244,9 @@ def _fleet_look(ctx: Context, fleet: Fleet) -> BootTime | None:
     if busy or fleet.sick or fleet.unready or fleet.withdrawn or ctx.holders:
         looks.append(now + RECHECK)
     if fleet.muted or storm.surplus(ctx, fleet):
-        looks.append(now + SELDOM)  # a check that is watched, a machine too many: neither reports when its time has come
+        looks.append(
+            now + SELDOM
+        )  # a check that is watched, a machine too many: neither reports when its time has come
     for kept in ctx.kept(fleet):
         due = kept.expires_at if kept.stopped else min(kept.stop_at, kept.expires_at)
         if kept.instance in lapsing:
