@@ -34,6 +34,7 @@ from supervisor.core.policy import Fill, Hold, Nothing, Remediate, Return, Withd
 from supervisor.core.terms import COMING, SERVING, BootTime, FleetState, Health, Lifecycle
 
 RECHECK = 1.0  # seconds, while a guard holds: several of them change with time alone
+TICK = 1e-6  # seconds: nearer than a clock can tell is now, or a loop that sleeps so briefly never gets there
 SELDOM = 10.0  # seconds, while something is waited for that does not hurry
 AGAIN = 0.05  # seconds: a decision changed something that another one reads
 CROWD = 32  # sick at once, beyond which they are looked at in turn
@@ -49,7 +50,7 @@ def is_amnesty_over(ctx: Context, fleet: Fleet) -> bool:
 
 def is_due(ctx: Context, fleet: Fleet) -> bool:
     """Return whether this fleet wants a look now; a crowd waits a little."""
-    if not fleet.dirty and (fleet.look is None or fleet.look > ctx.now.boot):
+    if not fleet.dirty and (fleet.look is None or fleet.look > ctx.now.boot + TICK):
         return False
     if len(fleet.sick) > CROWD and ctx.now.boot - fleet.decided_at < CROWD_PAUSE:
         fleet.look = fleet.decided_at + CROWD_PAUSE
