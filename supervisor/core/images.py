@@ -81,7 +81,8 @@ def _clear(ctx: Context, workflow: Workflow, suspect: Image, control: Image, why
     ctx.world.put(replace(suspect, standing=Standing.CLEARED, standing_why=f"{_name(control)} failed as well: {why}"))
     text = (
         f"{_name(control)} failed as well as {_name(suspect)}: not the image, but the place or something that both "
-        f"need is at fault ({why}); launching stops but for one try now and then"
+        f"need is at fault ({why}); launching stops but for one try now and then; "
+        f"`sickbay retry {workflow.fleet} {workflow.slot}` tries at once"
     )
     incidents.escalate(ctx, ctx.world.need(Incident, workflow.incident), text)
     good = plans.last_known_good(ctx, ctx.fleets[workflow.fleet])

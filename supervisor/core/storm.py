@@ -125,11 +125,17 @@ def _rescues(ctx: Context, fleet: Fleet) -> list[Workflow]:
     return [ctx.world.need(Workflow, number) for number in sorted(ctx.world.rescues[fleet.policy.name])]
 
 
+def surplus(ctx: Context, fleet: Fleet) -> set[str]:
+    """Return the machines that were added and fill no slot, nor are kept aside already."""
+    added = {w.candidate for w in _rescues(ctx, fleet)} & ctx.world.members[fleet.policy.name]
+    there = (Lifecycle.WITHDRAWN, *SERVING)
+    known = (ctx.world.need(Instance, i) for i in added)
+    return {i.id for i in known if i.slot is None and i.lifecycle in there}
+
+
 def _let_go(ctx: Context, fleet: Fleet) -> None:
     """Take one machine after another out that was added, and that no slot needs now that all is well."""
-    name = fleet.policy.name
-    spare = {w.candidate for w in _rescues(ctx, fleet)} & ctx.world.members[name]
-    spare = {i for i in spare if ctx.world.need(Instance, i).slot is None}
+    name, spare = fleet.policy.name, surplus(ctx, fleet)
     if not spare or spare & ctx.world.by_instance.keys():
         return
     for instance in sorted(spare):

@@ -34,6 +34,8 @@ from supervisor.core.policy import Fill, Hold, Nothing, Remediate, Return, Withd
 from supervisor.core.terms import COMING, SERVING, BootTime, FleetState, Health, Lifecycle
 
 RECHECK = 1.0  # seconds, while a guard holds: several of them change with time alone
+TICK = 1e-6  # seconds: nearer than a clock can tell is now, or a loop that sleeps so briefly never gets there
+SELDOM = 10.0  # seconds, while something is waited for that does not hurry
 AGAIN = 0.05  # seconds: a decision changed something that another one reads
 CROWD = 32  # sick at once, beyond which they are looked at in turn
 CROWD_PAUSE = 0.25  # seconds between two looks at a crowd
@@ -48,7 +50,7 @@ def is_amnesty_over(ctx: Context, fleet: Fleet) -> bool:
 
 def is_due(ctx: Context, fleet: Fleet) -> bool:
     """Return whether this fleet wants a look now; a crowd waits a little."""
-    if not fleet.dirty and (fleet.look is None or fleet.look > ctx.now.boot):
+    if not fleet.dirty and (fleet.look is None or fleet.look > ctx.now.boot + TICK):
         return False
     if len(fleet.sick) > CROWD and ctx.now.boot - fleet.decided_at < CROWD_PAUSE:
         fleet.look = fleet.decided_at + CROWD_PAUSE
@@ -244,6 +246,10 @@ def _fleet_look(ctx: Context, fleet: Fleet) -> BootTime | None:
     busy = len(running) > len(lapsing) or ctx.world.open_of[name] or not is_amnesty_over(ctx, fleet)
     if busy or diagnosis.is_watching(fleet) or fleet.sick or fleet.unready or fleet.withdrawn or ctx.holders:
         looks.append(now + RECHECK)
+    if fleet.muted or storm.surplus(ctx, fleet):
+        looks.append(
+            now + SELDOM
+        )  # a check that is watched, a machine too many: neither reports when its time has come
     for kept in ctx.kept(fleet):
         due = kept.expires_at if kept.stopped else min(kept.stop_at, kept.expires_at)
         if kept.instance in lapsing:

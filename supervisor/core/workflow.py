@@ -373,7 +373,7 @@ def candidate_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str, *
             ctx.world.put(replace(slot, needs_human=said if hopeless else f"{said}: {why}"))
             plans.end(ctx, fleet, workflow, WorkflowState.FAILED, why)
             text = f"{said} — slot {slot.number}: `sickbay retry {name} {slot.number}` tries again"
-            incidents.escalate(ctx, incident, text)
+            incidents.escalate(ctx, ctx.world.need(Incident, incident.id), text)
             return
     if workflow.kind in (WorkflowKind.ADOPT, WorkflowKind.RESCUE):
         plans.end(ctx, fleet, workflow, WorkflowState.FAILED, why)

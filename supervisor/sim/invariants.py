@@ -91,8 +91,9 @@ def one_machine_for_one_launch(e: Evidence) -> Iterator[Violation]:
 
 
 def only_the_ill_are_touched(e: Evidence) -> Iterator[Violation]:
-    """I3: nothing is taken from a machine that was never ill, unless an operator asked, it never served, or a storm
-    is over that it was launched in.
+    """I3: nothing is taken from a machine that was never ill, unless an operator asked, or it never served.
+
+    One that was launched in a storm may go when the storm is over.
     """
     never_served = {i.id for i in _instances(e) if not i.served}
     never_served |= {r.candidate for r in e.of(Workflow) if isinstance(r, Workflow) and r.kind == "rescue"}

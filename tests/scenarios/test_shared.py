@@ -20,7 +20,7 @@ from supervisor.core.verdict import Explanation, Verdict, well
 from supervisor.runtime.service import Service
 from supervisor.sim.run import until
 from supervisor.sim.world import Behaviour, World
-from tests.scenarios.test_storms import proved, safe, shared, told
+from tests.scenarios.test_storms import proved, removed, safe, shared, told
 from tests.stages import calm, fleet, instances, launches, open_incidents, removals, settings, stage
 
 Script = Callable[[Context, Fleet], Verdict | None]
@@ -90,7 +90,7 @@ def test_a_zone_that_is_out_is_one_incident_and_machines_are_added_elsewhere(jud
         other = next(i.id for i in instances(service) if i.zone == "b" and i.slot is not None)
         world.behave(other, Behaviour.ERRORS)
         await until(lambda: len(removals(world)) == 2, 1200)
-        assert {other} == {r.instance for r in removals(world)}
+        assert {other} == removed(world)
         assert "a" not in {call.zone for call in launches(world)[9:]}
         for victim in ill[1:]:
             world.behave(victim, Behaviour.WELL)
@@ -99,7 +99,7 @@ def test_a_zone_that_is_out_is_one_incident_and_machines_are_added_elsewhere(jud
         await until(lambda: IncidentState.CLOSED is shared(service)[0].state, 3600)
         assert "zone a is over after" in shared(service)[0].notes[-1].text
         await until(lambda: 9 == ctx.fleets["web"].serving == len(world.live("web")), 3 * 3600)
-        assert not {r.instance for r in removals(world)} & set(ill)
+        assert not removed(world) & set(ill)
 
     there.live(story)
     assert len([m for m in there.chat.messages if m.kind == "incident.opened" and "zone a" in m.text]) == 1
