@@ -370,17 +370,15 @@ def _well_until(chart: Chart, at: BootTime) -> BootTime | None:
 
     The hot path of a large fleet at rest: nothing was said against it since, and everything was said anew.
     """
-    if chart.finding.health is not Health.HEALTHY or chart.finding.look_at != at or chart.stopped_since is not None:
+    planned = chart.finding.look_at
+    if chart.finding.health is not Health.HEALTHY or chart.stopped_since is not None or planned is None or planned > at:
         return None
     until = float("inf")
     for evidence in chart.checks.values():
         if evidence.last is None or not evidence.is_quiet:
             return None
         until = min(until, evidence.last + evidence.weights.stale_after)
-    if not at < until < float("inf"):
-        return None
-    chart.finding = replace(chart.finding, look_at=until)
-    return until
+    return until if at < until < float("inf") else None
 
 
 def _results_per_second(ctx: Context) -> float:
