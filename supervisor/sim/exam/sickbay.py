@@ -81,7 +81,8 @@ class Sickbay:
 
     def _forget_probes(self) -> None:
         self._fleet_of: dict[str, str] = {}  # of those that are asked
-        self._suspects: dict[str, None] = {}  # those that are asked more often
+        self._suspects: set[str] = set()  # those that are asked more often
+        self._between: dict[int, dict[Pair, None]] = {}  # tick of the interval -> which suspects are asked then as well
         self._rounds: dict[int, dict[Pair, None]] = {}  # tick of the interval -> who is asked then
         self._made: dict[int, Round] = {}
         # After so many ticks all rounds repeat: the longest interval, a multiple of the others.
@@ -270,10 +271,7 @@ class Sickbay:
         """Have an instance asked; a suspect keeps its place in the rounds, and is asked in between as well."""
         known = instance in self._fleet_of
         self._fleet_of[instance] = fleet
-        if fast:
-            self._suspects[instance] = None
-        else:
-            self._suspects.pop(instance, None)
+        self._hurry(instance, fast=fast)
         if not known:
             for check in self._checks(instance):
                 for number in range(*self._due(instance, check)):
@@ -287,8 +285,27 @@ class Sickbay:
             for number in range(*self._due(instance, check)):
                 self._rounds.get(number, {}).pop((instance, check), None)
                 self._made.pop(number, None)
-        self._suspects.pop(instance, None)
+        self._hurry(instance, fast=False)
         del self._fleet_of[instance]
+
+    def _hurry(self, instance: str, *, fast: bool) -> None:
+        """Have an instance asked between its rounds as well, or no longer."""
+        if fast == (instance in self._suspects):
+            return
+        for check in self._checks(instance):
+            first, end, interval = self._due(instance, check)
+            pace = max(1, round(check.interval / FAST))
+            for number in range(first % pace, end, pace):
+                if (number - first) % interval == 0:
+                    continue
+                if fast:
+                    self._between.setdefault(number, {})[(instance, check)] = None
+                else:
+                    self._between.get(number, {}).pop((instance, check), None)
+        if fast:
+            self._suspects.add(instance)
+        else:
+            self._suspects.discard(instance)
 
     def _due(self, instance: str, check: CheckPolicy) -> tuple[int, int, int]:
         """Return the first tick, the end and the step at which a check is due: each has a phase of its own."""
@@ -307,15 +324,9 @@ class Sickbay:
             if made is None:
                 made = self._made[number] = self._eyes.round(tuple(pairs))
             self._eyes.ask_round(made, self._stretch, self._came)
-        between = []
-        for instance in self._suspects:
-            for check in self._checks(instance):
-                first, _, interval = self._due(instance, check)
-                since = (tick - first) % interval
-                if since and since % max(1, round(check.interval / FAST)) == 0:
-                    between.append((instance, check))
+        between = self._between.get(number)
         if between:
-            self._eyes.ask_round(self._eyes.round(between), self._stretch, self._came)
+            self._eyes.ask_round(self._eyes.round(tuple(between)), self._stretch, self._came)
 
     def _came(self, results: Sequence[Result]) -> None:
         self._results.extend(results)

@@ -82,6 +82,7 @@ class Site:
         self.demand = min(ceil(demand * size), size)
         self.ledger = Ledger(clockwork, size)
         self.quirks = dice.of("quirks")
+        self._answers = dice.of("answers")
         self._shown: dict[str, tuple[Machine, BootTime]] = {}  # as last shown, and until when that holds
         self._sorted: list[str] = []
         for number in range(size):
@@ -289,7 +290,7 @@ class Site:
 
     def answer(self, box: Box, check: CheckPolicy, timeout: Seconds) -> Answer:
         """Answer one question of the supervisor's, from the state of every part on the way."""
-        dice, post = self.dice.of("answers"), self.post
+        dice, post = self._answers, self.post
         nature = nature_of(check)
         if not post.names and nature != "disk":
             return Answer(Status.UNKNOWN, False, 0.01, "the check itself failed: the name does not resolve")
