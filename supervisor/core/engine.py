@@ -35,6 +35,7 @@ from supervisor.core.signals import (
     Result,
     ResultsReported,
     SelfReported,
+    Sense,
     SentinelReported,
     SettingsLoaded,
     Signal,
@@ -159,7 +160,8 @@ class Engine:
                 except OperatorError as error:
                     ctx.turn.replies.append(Reply(signal.request, False, str(error)))
             case SentinelReported():
-                ctx.sight.sentinels[signal.name] = (signal.ok, signal.detail)
+                if signal.sense is Sense.SIGHT:  # of a zone or a dependency it says nothing of our own eyes
+                    ctx.sight.sentinels[signal.name] = (signal.ok, signal.detail)
             case HeartbeatsReported() | SelfReported():
                 pass
             case KillSwitchSeen():
