@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core import views
+from supervisor.core import reasons, views
 from supervisor.core.cards import Card, Tone, card
 from supervisor.core.journal import Workflow, WorkflowKind, WorkflowState
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Resolution
@@ -145,7 +145,7 @@ def test_a_machine_that_is_gone_is_not_called_kept() -> None:
         gone = service.engine.ctx.world.need(type(victim), victim.id)
         assert Lifecycle.RETIRED is gone.lifecycle
 
-        assert "retired: it is gone" == views.explain(service.engine.ctx, gone)["decision"]["why"]
+        assert "retired: it is gone" == reasons.explain(service.engine.ctx, gone)["decision"]["why"]
 
     stage().live(vanishes)
 

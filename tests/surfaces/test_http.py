@@ -108,6 +108,8 @@ VERBS: dict[str, dict[str, Any]] = {
     "purge": {"instance": "i-none"},
     "retry": {"fleet": "web", "slot": 1},
     "promote": {"fleet": "web"},
+    "changes": {"kind": "dependency", "target": "db", "text": "moved to the new cluster", "fleet": "web"},
+    "allow": {"fleet": "web", "removals": 3, "seconds": 1800},
 }
 
 
