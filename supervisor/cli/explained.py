@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import typer
 
 from supervisor.cli.base import Json, print_table, when
+from supervisor.cli.shown import serving
 from supervisor.core.cards import percent
 from supervisor.core.duration import words
 from supervisor.core.text import clean
@@ -24,11 +25,12 @@ UNWELL = ("suspect", "sick")
 def print_instance(document: Json) -> None:
     """Print why an instance is judged as it is."""
     view, verdict = document["instance"], document["verdict"]
-    place = f" (zone {view['zone']})" if view["zone"] else ""
-    typer.echo(f"{clean(view['fleet'])} {clean(view['id'])}{clean(place)}: {view['lifecycle']}, {view['health']}\n")
-    _say("what is wrong", view["reason"] if view["health"] in UNWELL else f"nothing: {view['reason']}")
-    if verdict is not None:
-        _say("how sure", _how_sure(verdict, view["health"] in UNWELL))
+    place = f" (zone {clean(view['zone'])})" if view["zone"] else ""
+    typer.echo(f"{clean(view['fleet'])} {clean(view['id'])}{place}: {view['lifecycle']}, {view['health']}\n")
+    unwell = view["health"] in UNWELL
+    _say("what is wrong", f"{'nothing: ' if view['health'] == 'healthy' else ''}{view['reason']}")
+    if verdict is not None and (unwell or verdict["cause"] != "instance"):
+        _say("how sure", _how_sure(verdict))
     _decision(document)
     if view["held"]:
         _say("held", view["held"])
@@ -43,13 +45,12 @@ def print_instance(document: Json) -> None:
 def print_fleet(document: Json) -> None:
     """Print what is wrong with a fleet."""
     verdict, unwell = document["verdict"], document["sick"] or document["suspect"]
-    serve = f"{document['serving']} of {document['desired']} serve"
-    typer.echo(f"{document['name']}: {document['state'].upper()}, {serve}, mode {document['mode']}\n")
+    typer.echo(f"{document['name']}: {serving(document)}, mode {document['mode']}\n")
     many = f"{len(document['sick'])} sick, {len(document['suspect'])} suspect"
     said = verdict["sentence"] or (f"{many}: {verdict['words']}" if unwell else "nothing: nobody is suspect")
     _say("what is wrong", said)
     if unwell or verdict["cause"] != "instance":
-        _say("how sure", _how_sure(verdict, unwell=True))
+        _say("how sure", _how_sure(verdict))
     _decision(document)
     _shared(document["shared"])
     for name, found in (("sick", document["sick"]), ("suspect", document["suspect"])):
@@ -59,9 +60,7 @@ def print_fleet(document: Json) -> None:
     _rest(document)
 
 
-def _how_sure(verdict: Json, unwell: bool) -> str:
-    if not unwell and verdict["cause"] == "instance":
-        return "nothing is weighed while it is well"
+def _how_sure(verdict: Json) -> str:
     share = percent(verdict["probability"])
     since = f", since {when(verdict['since'])[11:]} UTC" if verdict["since"] else ""
     if verdict["cause"] == "instance":
@@ -80,7 +79,8 @@ def _decision(document: Json) -> None:
 
 def _shared(incidents: Json) -> None:
     for incident in incidents:
-        _say(f"incident #{incident['id']}", incident["card"]["headline"])
+        since = f"open since {when(incident['opened_at'])} UTC: {incident['card']['impact']}"
+        _say(f"incident #{incident['id']}", f"{since}; `sickbay incidents {incident['id']}` tells its story")
 
 
 def _checks(checks: Json) -> None:

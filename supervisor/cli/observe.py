@@ -145,7 +145,7 @@ def explain(
     """Show what is wrong, how sure that is, and why Sickbay acts or does not: of an instance, or of a fleet."""
     with sentences():
         if not name:
-            raise OperatorError("the name is empty; `sickbay status` lists fleets and instances")
+            raise OperatorError("the name of an instance or a fleet is empty; `sickbay status` lists them")
         daemon = client(config)
         fleet = name in {f["name"] for f in daemon.get("/api/v1/fleets")}
         kind = "fleets" if fleet else "instances"

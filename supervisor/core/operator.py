@@ -292,7 +292,7 @@ def _allow(ctx: Context, signal: OperatorAsked, verb: Allow) -> str:
     if verb.removals < 1:
         raise OperatorError(f"{verb.removals} removals is nothing to allow; expected at least 1")
     if not 0 < verb.seconds <= MOST_ALLOWED:
-        raise OperatorError(f"{verb.seconds:g}s is no time to allow it for; expected up to {words(MOST_ALLOWED)}")
+        raise OperatorError(f"{words(verb.seconds)} is no time to allow it for; expected up to {words(MOST_ALLOWED)}")
     until = ctx.at(verb.seconds)
     ctx.world.put(Permit(verb.fleet, verb.removals, signal.actor, signal.reason, ctx.now.wall, until))
     told = f"{signal.actor} allows {verb.removals} removals until {until:%H:%M} UTC{_why(signal)}"

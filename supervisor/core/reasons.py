@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import islice
 
 from supervisor.core import diagnosis
+from supervisor.core.cards import ASIDE
 from supervisor.core.context import Context
 from supervisor.core.documents import (
     ChangeDoc,
@@ -158,7 +159,12 @@ def _fleet_waits(facts: Facts) -> list[str]:
 
 
 def _fleet_decision(ctx: Context, fleet: Fleet, facts: Facts) -> DecisionDoc:
+    if fleet.verdict.cause is not Cause.INSTANCE:
+        held = [r.sentence() for r in holding(Act.REMEDIATE, facts)]
+        about = verdict_view(ctx, fleet.verdict)["words"]
+        return {"what": "hold", "why": "; ".join([f"{about} is at fault, not single machines", *held])}
     running = [ctx.world.need(Workflow, number) for number in sorted(ctx.world.running[fleet.policy.name])]
+    running = [w for w in running if w.kind not in ASIDE]
     if running:
         told = (f"{w.remediation or w.kind}{' of ' + w.patient if w.patient else ''}" for w in running)
         return {"what": "act", "why": f"under way: {', '.join(islice(told, 5))}"}
@@ -167,9 +173,6 @@ def _fleet_decision(ctx: Context, fleet: Fleet, facts: Facts) -> DecisionDoc:
     if not unwell:
         would = f"; were one sick now, these would hold: {'; '.join(held)}" if held else ""
         return {"what": "nothing", "why": f"nobody is suspect{would}"}
-    if fleet.verdict.cause is not Cause.INSTANCE:
-        about = verdict_view(ctx, fleet.verdict)["words"]
-        return {"what": "hold", "why": "; ".join(held) or f"{about} is at fault, not the machines"}
     if held:
         return {"what": "hold", "why": "; ".join(held)}
     return {"what": "watch", "why": "each is judged for itself; `sickbay explain INSTANCE` tells of one"}
