@@ -142,7 +142,8 @@ def _waits(ctx: Context, chart: Chart, facts: Facts) -> list[str]:
                 found.append(f"{name}: its first failure must be {words(judgement.sick_after)} old, {words(left)} more")
     if chart.finding.health in (Health.SUSPECT, Health.SICK):
         found += _fleet_waits(facts)
-    if chart.finding.look_at is not None and chart.finding.look_at > now:
+    well = chart.finding.health is Health.HEALTHY
+    if not well and chart.finding.look_at is not None and chart.finding.look_at > now:
         found.append(f"it is judged afresh in {words(chart.finding.look_at - now)}, sooner when a check answers")
     return found
 
