@@ -160,7 +160,9 @@ class Engine:
                 except OperatorError as error:
                     ctx.turn.replies.append(Reply(signal.request, False, str(error)))
             case SentinelReported():
-                if signal.sense is Sense.SIGHT:  # of a zone or a dependency it says nothing of our own eyes
+                if signal.gone:
+                    ctx.sight.sentinels.pop(signal.name, None)
+                elif signal.sense is Sense.SIGHT:  # of a zone or a dependency it says nothing of our own eyes
                     ctx.sight.sentinels[signal.name] = (signal.ok, signal.detail)
             case HeartbeatsReported() | SelfReported():
                 pass

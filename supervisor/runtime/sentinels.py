@@ -102,10 +102,10 @@ class Sentinels:
 
     def configure(self, specs: Sequence[SentinelSpec], intervals: Iterable[Seconds]) -> None:
         """Take the configured ones, and the intervals of all checks. One that is gone holds nobody any more."""
-        kept = {spec.name for spec in specs}
+        kept = {(spec.name, spec.sense, spec.of) for spec in specs}
         for old in self._specs:
-            if old.name not in kept:
-                self._report(SentinelReported(old.name, True, "no longer configured", old.sense, old.of))
+            if (old.name, old.sense, old.of) not in kept:
+                self._report(SentinelReported(old.name, True, "", old.sense, old.of, gone=True))
         self._specs = tuple(specs)
         self._shortest = min(intervals, default=ROUND)
         self._changed.set()

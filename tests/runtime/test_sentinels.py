@@ -135,6 +135,6 @@ async def test_what_is_found_is_reported_and_a_sentinel_that_is_gone_holds_nobod
     last = [s for s in seen if isinstance(s, SentinelReported) and s.name == "db"][-1]
 
     assert SentinelReported("prober", True, "") in seen
-    assert SentinelReported("db", True, "no longer configured", Sense.DEPENDENCY, "db") == last
+    assert SentinelReported("db", True, "", Sense.DEPENDENCY, "db", gone=True) == last
     assert 0.25 == max(s.start_delay for s in seen if isinstance(s, SelfReported))
     assert b"sickbay\n" == word
