@@ -89,7 +89,11 @@ Pace = Annotated[Duration, AfterValidator(_pace)]
 NOT_DIVIDED = frozenset({"hold_for"})
 """Durations that `judgement.speed` leaves alone: an operator means what they say."""
 
-AT_LEAST_ONE = frozenset({"lineage_limit", "quarantine_cap", "launch_failures", "challenge_peers"})
+AT_LEAST_ONE = frozenset(
+    {
+        "challenge_peers", "lineage_limit", "quarantine_cap", "launch_failures", "launch_burst", "launch_rate", "flap_changes", "flap_spells",
+    }
+)  # fmt: skip
 """Whole numbers of which 0 would forbid all healing; `mode = "observe"` says that better."""
 
 
@@ -105,6 +109,8 @@ def _table(name: str, source: type) -> type[BaseModel]:
         elif f.type == "tuple[Seconds, ...]":
             kind = Annotated[tuple[Duration, ...], Field(min_length=1)]
             default = tuple(timedelta(seconds=s) for s in cast("tuple[float, ...]", f.default))
+        elif f.type == "bool":
+            kind = bool
         elif f.type == "int":
             # No passes needed would mean: nobody looks before a machine serves.
             least = 1 if f.name in AT_LEAST_ONE or f.name.endswith("_passes") else 0
@@ -113,7 +119,9 @@ def _table(name: str, source: type) -> type[BaseModel]:
             kind = Annotated[float, Field(ge=0.0, le=MOST)]
         elif f.name.endswith(("_intervals", "_per_month")):
             kind = Annotated[float, Field(gt=0.0, le=MOST)]
-        elif f.name in ("blip_rate", "sick_rate", "burst_hourly", "burst_now"):
+        elif f.name in ("gray_suspects_at", "gray_condemns_at", "heartbeat_phi"):
+            kind = Annotated[float, Field(gt=0.0, le=100.0)]
+        elif f.name in ("blip_rate", "sick_rate", "gray_rate", "burst_hourly", "burst_now"):
             kind = Rate
         made[f.name] = (kind, Field(default=default, description=docs.get(f.name)))
     return create_model(name, __base__=Model, __doc__=source.__doc__, **made)

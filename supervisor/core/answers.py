@@ -53,6 +53,8 @@ def answered(ctx: Context, fleet: Fleet | None, signal: StepFinished) -> None:
             if fleet is not None:
                 _refused(ctx, fleet, workflow, row, signal.outcome)
         case Throttled():
+            if isinstance(row.request, Launch):
+                ctx.bucket.throttled(ctx.now.boot)
             ctx.world.put(replace(row, outcome=signal.outcome, tries=tries))
         case Unclear():
             ctx.world.put(replace(row, status=StepStatus.UNCLEAR, outcome=signal.outcome, tries=tries))

@@ -9,17 +9,32 @@ import base64
 import hashlib
 from dataclasses import replace
 from datetime import datetime, timedelta
+from math import ceil
 
+from supervisor.core import challenge, troubles
+from supervisor.core.bucket import Bucket
 from supervisor.core.fleet import Fleet
-from supervisor.core.guards import Facts, breaker_allows, floors, share
+from supervisor.core.guards import Facts, breaker_allows, floors, share, wave_base
 from supervisor.core.health import Chart
 from supervisor.core.journal import Workflow, WorkflowKind, WorkflowState
 from supervisor.core.machine import MachineState, TargetHealth
-from supervisor.core.model import AuditEntry, Holder, Incident, Instance, Note, OutboxMessage, Quarantine, Removal, Slot
+from supervisor.core.model import (
+    AuditEntry,
+    Holder,
+    Image,
+    Incident,
+    Instance,
+    Note,
+    OutboxMessage,
+    Permit,
+    Quarantine,
+    Removal,
+    Slot,
+)
 from supervisor.core.settings import Settings
 from supervisor.core.sight import Sight
 from supervisor.core.signals import Event, Forget, IncidentTold, InstanceMoved, Observe, Said, Turn
-from supervisor.core.terms import COMING, BootTime, Health, Lifecycle, Mode, Now, Seconds
+from supervisor.core.terms import COMING, BootTime, Cause, Health, Lifecycle, Mode, Now, Seconds, Standing
 from supervisor.core.world import World
 
 StepKey = tuple[int, str, int]
@@ -41,6 +56,7 @@ class Context:
         self.clock_set: datetime | None = None  # when somebody last set the wall clock, on the clock as it is now
         self.turn = Turn()
         self.sight = Sight(now)
+        self.bucket = Bucket(now.boot)
         self.fleets: dict[str, Fleet] = {}
         self.owners: dict[str, Fleet] = {}  # instance -> its fleet, for everyone who has a chart
         self.flying: set[StepKey] = set()  # steps given to an executor in this life, and not yet answered
@@ -139,6 +155,7 @@ class Context:
         if instance.lifecycle in (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED):
             self.unobserve(fleet, instance.id)
             chart.reset()
+            fleet.investigation.population.leave(instance.id)
             fleet.set_serving(chart, serving=False)
             for group in (fleet.sick, fleet.suspects, fleet.silent, fleet.unready, fleet.unknown):
                 group.discard(instance.id)
@@ -242,22 +259,32 @@ class Context:
                 busy.setdefault(removal.instance, removal.zone)
         spent = sum(1 for removal in open_removals if removal.instance != own)
         concurrent = share(guards.concurrent_share, policy.desired)
-        if now - self.started.boot < judgement.cold_start:
+        half_open = now < fleet.half_open_until
+        if now - self.started.boot < judgement.cold_start or half_open:
             concurrent = 1
         recent = [r for r in world.values(Removal) if self.now.wall - r.at < DAY]
         in_zone = max(1, policy.desired // max(1, len(policy.zones)))
         costly = [i for i in world.kept[name] - {own} if not world.need(Quarantine, i).stopped]
         failures = sum(world.need(Slot, name, n).failures for n in world.failing_slots[name])
-        half_open = fleet.last_launch_failure is None or now - fleet.last_launch_failure >= guards.launch_half_open
+        try_again = fleet.last_launch_failure is None or now - fleet.last_launch_failure >= guards.launch_half_open
+        own_number = workflow.id if workflow is not None else 0
+        # One try at a time: who waits besides it learns from it.
+        try_again = try_again and not any(w.zone and w.id != own_number for w in under_way.values())
+        suspect = self.suspect_image(name)
+        launches = workflow.image if workflow is not None else suspect.id if suspect is not None else ""
+        begun, unproved = self._waves(name, own)
         age = None if fleet.inventory_at is None else now - fleet.inventory_at
+        verdict, explaining = fleet.investigation.verdict_on(own, fleet.verdict), self.settings.explaining
+        asked_for = workflow is not None and workflow.actor != "sickbay"
+        challenged, told = ("", "") if asked_for else challenge.reading(fleet, instance, now, explaining)
         return Facts(
             mode=self.mode_of(fleet),
             approved=self.is_approved(incident),
             rejected=self._rejected(incident),
-            by_operator=workflow is not None and workflow.actor != "sickbay",
+            by_operator=asked_for,
             holders=self.holders,
             held=self.hold_on(instance),
-            grace=self._grace(instance),
+            grace=self._grace(fleet, instance),
             unheard=_unheard(chart, starting=instance is not None and instance.lifecycle in COMING),
             fresh_rounds=fleet.clean_rounds(now),
             fresh_rounds_needed=judgement.amnesty_rounds,
@@ -293,7 +320,7 @@ class Context:
             quarantine_allowed=guards.quarantine_cap,
             launch_failures=failures,
             launch_allowed=guards.launch_failures,
-            launch_half_open=half_open and self.since(self.started.wall) >= guards.launch_half_open,
+            launch_half_open=try_again and self.since(self.started.wall) >= guards.launch_half_open,
             instances=sum(len(members) for members in world.members.values()),
             instances_allowed=guards.max_instances,
             group=policy.group,
@@ -301,7 +328,98 @@ class Context:
             kept_running=len(costly),
             machine_cost=24 * policy.hourly_price,
             cost_allowed=guards.quarantine_daily,
+            verdict=Cause.INSTANCE if asked_for else verdict.cause,
+            verdict_words="asked for by an operator" if asked_for else verdict.sentence or "nobody else is suspect",
+            odds_needed=explaining.stateful_odds if policy.stateful else explaining.instance_odds,
+            challenge=challenged,
+            challenge_words=told or "asked for by an operator",
+            explained=bool(fleet.verdict.ranked),
+            shared=self._shared(fleet, instance),
+            zone_trouble=troubles.impaired(world).get(zone, "") if zone else "",
+            waiver=self._waiver(fleet, own),
+            permit=self._permit(name, workflow),
+            half_open=half_open,
+            waves=(begun, unproved),
+            surprise_allowed=max(
+                guards.hourly_least, ceil(guards.surprise_times * fleet.failure_rate * policy.desired)
+            ),
+            extra=self._extra(fleet),
+            extra_allowed=max(guards.extra_least, ceil(guards.extra_share * policy.desired)),
+            image_trouble=f"{suspect.version or suspect.id}: {suspect.standing_why}"
+            if suspect is not None and launches == suspect.id
+            else "",
+            is_control=suspect is not None and workflow is not None and launches != suspect.id,
         )
+
+    def suspect_image(self, fleet: str) -> Image | None:
+        """Return the image of a fleet that is on trial: nothing but its control is launched meanwhile."""
+        return next((i for i in self.world.all(Image) if i.fleet == fleet and i.standing is Standing.SUSPECT), None)
+
+    def _extra(self, fleet: Fleet) -> int:
+        """Return how many machines run besides those wanted; those added in a storm have a limit of their own."""
+        world, name = self.world, fleet.policy.name
+        stopped = sum(1 for kept in world.kept[name] if world.need(Quarantine, kept).stopped)
+        rescues = {self._workflow(number).candidate for number in world.rescues[name]} & world.members[name]
+        added = sum(1 for i in rescues if world.need(Instance, i).slot is None)
+        return len(world.members[name]) - stopped - added - fleet.policy.desired
+
+    def _waves(self, fleet: str, own: str) -> tuple[int, int]:
+        """Return how many removals belong to the present spell, and how many of its earlier waves are not yet proved."""
+        spell: list[Removal] = []
+        later, gap = self.now.wall, timedelta(seconds=self.settings.guards.wave_gap)
+        ours = (r for r in self.world.values(Removal) if r.fleet == fleet and r.instance != own)
+        for removal in sorted(ours, key=lambda r: r.at, reverse=True):
+            waits = removal.settled_at is None and self._workflow(removal.workflow).state is not WorkflowState.FAILED
+            if not waits and later - removal.at > gap:
+                break
+            spell.append(removal)
+            later = removal.at
+        spell.reverse()
+        earlier = spell[: wave_base(len(spell))]
+        failed = WorkflowState.FAILED
+        unproved = [r for r in earlier if r.settled_at is None and self._workflow(r.workflow).state is not failed]
+        return len(spell), len(unproved)
+
+    def _shared(self, fleet: Fleet, instance: Instance | None) -> str:
+        trouble = troubles.covering(self.world, fleet, instance) if instance is not None else None
+        return f"{trouble.about} is not over (incident {trouble.id})" if trouble is not None else ""
+
+    def permit(self, fleet: str) -> Permit | None:
+        """Return a person's word that lets this fleet's machines be healed now, storm or not."""
+        permit = self.world.get(Permit, fleet)
+        return permit if permit is not None and permit.removals > 0 and self.now.wall < permit.until else None
+
+    def _permit(self, fleet: str, workflow: Workflow | None) -> str:
+        """Say whose word lets a healing begin; what began by it may end by it."""
+        word = self.world.get(Permit, fleet)
+        began = word is not None and workflow is not None and word.since <= workflow.opened_at < word.until
+        if word is None or not (began and workflow is not None and workflow.kind is WorkflowKind.REMEDIATE):
+            word = self.permit(fleet) if workflow is None else None
+        return f"{word.actor} allows it until {word.until:%H:%M} UTC" if word is not None else ""
+
+    def _waiver(self, fleet: Fleet, own: str) -> str:
+        """Say why a machine may be healed although it is not plainly its own fault alone that makes it sick."""
+        guards, verdict, name = self.settings.guards, fleet.verdict, fleet.policy.name
+        if verdict.cause is Cause.COHORT:
+            return "it is healed in waves"
+        if verdict.cause is Cause.IMAGE and not troubles.accuses_good_image(self.world, fleet):
+            return "another image takes its place"
+        if verdict.cause in troubles.PLACES and fleet.shared_over:
+            return f"{fleet.shared_over} is mostly well again: one at a time"
+        if verdict.cause not in (Cause.UNEXPLAINED, Cause.FLEET):
+            return ""
+        if self.now.boot < fleet.half_open_until:
+            return "new machines withstand it: half-open, one at a time"
+        trouble = troubles.of(self.world, name)
+        alone = sum(e.probability for e in verdict.ranked if e.cause is Cause.INSTANCE)
+        patient = trouble is not None and self.since(trouble.opened_at) >= guards.unexplained_after
+        every = timedelta(seconds=guards.unexplained_every)
+        lately = any(
+            r.fleet == name and r.instance != own and self.now.wall - r.at < every for r in self.world.values(Removal)
+        )
+        if verdict.cause is Cause.UNEXPLAINED and patient and alone >= 0.5 and not lately:
+            return f"unexplained for long, each for itself at {alone:.2f}: one in {guards.unexplained_every:.0f}s"
+        return ""
 
     def lineage(self, slot: Slot | None) -> int:
         """Return how many replacements were launched in a slot within the window."""
@@ -327,10 +445,10 @@ class Context:
         reason = f": {instance.hold_reason}" if instance.hold_reason else ""
         return f"held by {instance.held_by} until {instance.held_until:%Y-%m-%d %H:%M} UTC{reason}"
 
-    def _grace(self, instance: Instance | None) -> str:
+    def _grace(self, fleet: Fleet, instance: Instance | None) -> str:
         if instance is None or instance.lifecycle not in COMING:
             return ""
-        limit = self.settings.judgement.boot_deadline
+        limit = fleet.boots.deadline(self.settings.judgement)
         return f"{instance.lifecycle} for {self.since(instance.since):.0f}s of {limit:.0f}s"
 
     def _workflow(self, number: int) -> Workflow:

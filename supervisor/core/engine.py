@@ -13,14 +13,29 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from supervisor.core import answers, inventory, leftovers, operator, plans, triage
+from supervisor.core import (
+    answers,
+    changes,
+    diagnosis,
+    inventory,
+    learnt,
+    leftovers,
+    operator,
+    plans,
+    shadow,
+    steadiness,
+    study,
+    triage,
+)
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.health import Chart, Surroundings, judge, judge_startup, suspect_since
+from supervisor.core.heartbeats import Heartbeat
 from supervisor.core.journal import Step, Workflow
-from supervisor.core.model import Image, Incident, Instance, Offering, OutboxMessage, Record, Thread
+from supervisor.core.model import Image, Incident, Instance, Offering, OutboxMessage, Record, Slot, Thread
 from supervisor.core.settings import FleetPolicy, Settings
 from supervisor.core.signals import (
+    Beat,
     HeartbeatsReported,
     InstanceMoved,
     InventoryFailed,
@@ -35,21 +50,22 @@ from supervisor.core.signals import (
     Result,
     ResultsReported,
     SelfReported,
-    Sense,
     SentinelReported,
     SettingsLoaded,
     Signal,
     StepFinished,
     StepMoved,
+    Stretch,
     Turn,
     Woke,
 )
-from supervisor.core.terms import COMING, SERVING, BootTime, Health, Lifecycle, Now, Seconds
+from supervisor.core.terms import COMING, SERVING, BootTime, Cause, Health, Lifecycle, Now, Seconds
 from supervisor.core.world import World
 from supervisor.errors import OperatorError
 
 IDLE_ALLOWED = 2.0  # the loop wakes at least each second; what is beyond this was lost
 WALL_JUMP = 30.0
+ALIVE_WEIGHT = 0.5  # of a silence, while the machine's own signs of life come: somebody else sees it well
 
 
 class Engine:
@@ -61,6 +77,7 @@ class Engine:
         self._heap: list[tuple[BootTime, str]] = []
         self._was_blind = False
         self._rate = 0.0
+        self._shares = study.Shares()
         self.batches = 0
         self.batches_age: Seconds = 0.0  # summed over batches: the age of the newest result when it was taken
         self._discard_before: BootTime = float("-inf")
@@ -87,6 +104,10 @@ class Engine:
         for signal in signals:
             self._take(signal)
         self._look(now.boot)
+        for fleet in ctx.fleets.values():
+            for name in study.study(ctx, fleet):
+                self._refresh(fleet, name)
+        self._score_self()
         ctx.sight.expect(self._rate, now.boot, ctx.settings.guards)
         self._watch_sight()
         operator.expire_holders(ctx)
@@ -160,12 +181,11 @@ class Engine:
                 except OperatorError as error:
                     ctx.turn.replies.append(Reply(signal.request, False, str(error)))
             case SentinelReported():
-                if signal.gone:
-                    ctx.sight.sentinels.pop(signal.name, None)
-                elif signal.sense is Sense.SIGHT:  # of a zone or a dependency it says nothing of our own eyes
-                    ctx.sight.sentinels[signal.name] = (signal.ok, signal.detail)
-            case HeartbeatsReported() | SelfReported():
-                pass
+                ctx.sight.hear(signal)
+            case HeartbeatsReported():
+                self._beats(signal.beats)
+            case SelfReported():
+                ctx.sight.feel(signal)
             case KillSwitchSeen():
                 operator.kill_switch(ctx, signal)
             case SettingsLoaded():
@@ -186,6 +206,7 @@ class Engine:
         if results:
             self.batches += 1
             self.batches_age += max(0.0, self.ctx.now.boot - results[-1].done)
+        spoken: dict[str, Fleet] = {}  # about whom something was said; each is judged once, however much it was
         for result in results:
             fleet = owners.get(result.instance)
             if fleet is None or result.sent < self._discard_before:
@@ -195,9 +216,25 @@ class Engine:
             if evidence is None or not chart.observed:
                 continue
             quiet = evidence.is_quiet
-            evidence.take(result)
+            if result.silent and chart.heartbeat is not None and chart.heartbeat.is_fresh(self.ctx.now.boot):
+                evidence.take(result, ALIVE_WEIGHT)
+            else:
+                evidence.take(result)
             if not (quiet and evidence.is_quiet and chart.finding.health is Health.HEALTHY):
-                self._refresh(fleet, result.instance)
+                spoken[result.instance] = fleet
+        for name, fleet in spoken.items():
+            self._refresh(fleet, name)
+
+    def _beats(self, beats: Sequence[Beat]) -> None:
+        """Take signs of life. They heal nobody: a machine that lives may still not serve."""
+        for beat in beats:
+            fleet = self.ctx.owners.get(beat.instance)
+            if fleet is None:
+                continue
+            chart = fleet.charts[beat.instance]
+            if chart.heartbeat is None:
+                chart.heartbeat = Heartbeat()
+            chart.heartbeat.beat(beat.at, self.ctx.settings.judgement)
 
     def _told(self, signal: MessageTold) -> None:
         message = self.ctx.world.get(OutboxMessage, signal.message)
@@ -218,6 +255,8 @@ class Engine:
         """Judge those afresh that a decision has put in service: nothing need ever be reported of them again."""
         for event in list(self.ctx.turn.events):
             if isinstance(event, InstanceMoved) and event.new in SERVING and event.fleet == fleet.policy.name:
+                if event.old is Lifecycle.WITHDRAWN and self.ctx.world.incident_of(event.fleet, event.instance):
+                    learnt.note_return(self.ctx, fleet, event.instance)
                 self._refresh(fleet, event.instance)
         if fleet.dirty:
             fleet.look = self.ctx.now.boot + triage.AGAIN
@@ -230,11 +269,17 @@ class Engine:
         if instance is None or chart is None or instance.lifecycle in inventory.SET_ASIDE:
             return
         now = ctx.now.boot
+        fleet.match(chart)
         if instance.lifecycle in COMING:
             finding = judge_startup(chart, ctx.settings.judgement, now)
         else:
-            finding = judge(chart, ctx.settings.judgement, self._surroundings(fleet, chart), now)
+            steadiness.settle(ctx, fleet, instance, chart)
+            finding = judge(chart, ctx.settings.judgement, self._surroundings(fleet, instance, chart), now)
+            if steadiness.watch(ctx, fleet, instance, chart, finding):
+                finding = judge(chart, ctx.settings.judgement, self._surroundings(fleet, instance, chart), now)
+            self._count_failure(fleet, chart, finding.health)
         edge = fleet.set_finding(chart, finding)
+        diagnosis.observe(ctx, fleet, instance, chart)
         fleet.set_serving(
             chart, serving=inventory.is_serving(chart, instance, healthy=finding.health is Health.HEALTHY)
         )
@@ -248,22 +293,45 @@ class Engine:
             chart.look = look
             heapq.heappush(self._heap, (look, name))
 
-    def _surroundings(self, fleet: Fleet, chart: Chart) -> Surroundings:
+    def _count_failure(self, fleet: Fleet, chart: Chart, health: Health) -> None:
+        """Count a machine that turns sick by itself; what many share says nothing of how long one lives."""
+        if health is Health.SICK and chart.finding.health is not Health.SICK:
+            lately = fleet.sick_lately(self.ctx.settings.guards.breaker_window, self.ctx.now.boot)
+            if fleet.verdict.cause is Cause.INSTANCE and not fleet.storm and chart.id not in lately:
+                fleet.lifespan.failures += 1
+
+    def _surroundings(self, fleet: Fleet, instance: Instance, chart: Chart) -> Surroundings:
+        now, heartbeat = self.ctx.now.boot, chart.heartbeat
         sees = not self.ctx.sight.blind and triage.is_amnesty_over(self.ctx, fleet)
-        first = suspect_since(chart)
-        patience = self.ctx.settings.judgement.silence_alone_after
-        fresh = fleet.inventory_at is not None and self.ctx.now.boot - fleet.inventory_at <= fleet.inventory_limit
+        fresh = fleet.inventory_at is not None and now - fleet.inventory_at <= fleet.inventory_limit
         fresh = fresh and not fleet.inventory_error
-        if not sees or not fresh or first is None or self.ctx.now.boot - first < patience:
-            return Surroundings(may_condemn=sees, cloud_fresh=fresh, peers_well=False)
+        withdrawn = instance.lifecycle is Lifecycle.WITHDRAWN
+        recovers = withdrawn or chart.finding.health is Health.SICK
+        return Surroundings(
+            may_condemn=sees,
+            cloud_fresh=fresh,
+            peers_well=sees and fresh and self._are_peers_well(fleet, chart),
+            heartbeat_stale=heartbeat is not None and fleet.heartbeats_come and not heartbeat.is_fresh(now),
+            score=self.ctx.sight.score,
+            withdrawn=withdrawn,
+            returns=learnt.returns(self.ctx, fleet, chart.id) if recovers else 0,
+        )
+
+    def _are_peers_well(self, fleet: Fleet, chart: Chart) -> bool:
+        """Return whether the others answer; nobody asks before one has been suspect for long."""
+        first = suspect_since(chart)
+        if first is None or self.ctx.now.boot - first < self.ctx.settings.judgement.silence_alone_after:
+            return False
         peers = [c for c in fleet.charts.values() if c is not chart and c.observed]
         well = sum(1 for c in peers if c.finding.health is Health.HEALTHY)
-        return Surroundings(True, True, not peers or well >= self.ctx.settings.guards.fresh_round * len(peers))
+        return not peers or well >= self.ctx.settings.guards.fresh_round * len(peers)
 
     def _leave_probation(self, fleet: Fleet, instance: Instance, chart: Chart) -> BootTime:
         """Move an instance out of probation when its time is over; else return when to look again."""
         ctx, judgement = self.ctx, self.ctx.settings.judgement
-        left = judgement.probation - ctx.since(instance.since)
+        slot = ctx.world.get(Slot, instance.fleet, instance.slot) if instance.slot is not None else None
+        again = ctx.lineage(slot) > 1  # the replacement of a replacement
+        left = (judgement.probation_again if again else judgement.probation) - ctx.since(instance.since)
         fails = [e.last_fail for e in chart.checks.values() if e.last_fail is not None]
         quiet_left = max(fails, default=float("-inf")) + judgement.probation_quiet - ctx.now.boot
         wait = max(left, quiet_left)
@@ -284,7 +352,13 @@ class Engine:
                 continue
             chart = fleet.charts[name]
             chart.look = None
-            self._refresh(fleet, name)
+            instance = self.ctx.world.get(Instance, name)
+            later = chart.quiet_until(now)
+            if later is not None and instance is not None and instance.lifecycle is Lifecycle.IN_SERVICE:
+                chart.look = later  # nothing but the age of its results could have changed, and has not
+                heapq.heappush(self._heap, (later, name))
+            else:
+                self._refresh(fleet, name)
 
     def _is_outdated(self, at: BootTime, name: str) -> bool:
         fleet = self.ctx.owners.get(name)
@@ -314,6 +388,20 @@ class Engine:
             self._amnesty("sight is back")
         self._was_blind = bool(blind)
 
+    def _score_self(self) -> None:
+        """Score the supervisor's own pace every few seconds; time limits follow."""
+        ctx = self.ctx
+        if not ctx.sight.is_tick_due(ctx.now.boot):
+            return
+        self._shares.tick(ctx)
+        if not ctx.sight.tick(ctx.now.boot, study.broken(ctx)):
+            return
+        factor = 1.0 + ctx.sight.score
+        ctx.turn.commands.append(Stretch(factor))
+        for fleet in ctx.fleets.values():
+            fleet.stretch = factor
+            fleet.weigh(ctx.settings.judgement)
+
     def _amnesty(self, why: str) -> None:
         rounds = self.ctx.settings.judgement.amnesty_rounds
         self.ctx.say(
@@ -321,6 +409,9 @@ class Engine:
         )
         for fleet in self.ctx.fleets.values():
             fleet.begin_amnesty(self.ctx.now.boot)
+            for chart in fleet.charts.values():
+                if chart.heartbeat is not None:
+                    chart.heartbeat.excuse(self.ctx.now.boot, self.ctx.settings.judgement)
 
     def _configure(self, settings: Settings) -> None:
         """Take new settings. A fleet that is no longer configured is left alone, untouched."""
@@ -333,8 +424,11 @@ class Engine:
             del ctx.fleets[name]
         for name, policy in settings.fleets.items():
             fleet = ctx.fleets.get(name)
+            changes.configured(ctx, fleet.policy if fleet is not None else None, policy)
             if fleet is None:
                 fleet = ctx.fleets[name] = Fleet(policy, settings.judgement, ctx.now.boot)
+                fleet.stretch = 1.0 + ctx.sight.score
+                learnt.load(ctx, fleet)
                 for member in sorted(ctx.world.members[name]):
                     ctx.track(fleet, ctx.world.need(Instance, member))
             else:
@@ -343,6 +437,7 @@ class Engine:
                 for member in sorted(ctx.world.members[name]):
                     ctx.track(fleet, ctx.world.need(Instance, member))
             self._take_offer(policy)
+            shadow.configured(ctx, ctx.fleets[name])
         ctx.sight.schedule(max((fleet.round_length() for fleet in ctx.fleets.values()), default=0.0))
 
     def _take_offer(self, policy: FleetPolicy) -> None:

@@ -5,11 +5,16 @@ Counters change with each edge of one instance, never by walking the fleet.
 
 from __future__ import annotations
 
+from supervisor.core.blips import Blips
+from supervisor.core.boots import Boots
 from supervisor.core.evidence import Evidence, Tally, Weights, new_tally, weights
 from supervisor.core.health import Chart, Finding
+from supervisor.core.investigation import Investigation
+from supervisor.core.lifespan import Lifespan
 from supervisor.core.machine import Placement
-from supervisor.core.settings import FleetPolicy, Judgement
-from supervisor.core.terms import BootTime, FleetState, Health, Seconds
+from supervisor.core.pace import Pace
+from supervisor.core.settings import CheckPolicy, FleetPolicy, Judgement
+from supervisor.core.terms import BootTime, FleetState, Health, Role, Seconds
 from supervisor.core.verdict import Verdict, well
 
 
@@ -21,6 +26,15 @@ class Fleet:
         self.policy = policy
         self.weights: dict[str, Weights] = {}
         self.tallies: dict[str, Tally] = {}  # check -> results taken, of every instance
+        self.blips: dict[str, Blips] = {}  # check -> how often a well machine fails it
+        self.broken: dict[str, float] = {}  # check -> the share of its last results that were UNKNOWN
+        self.paces: dict[tuple[str, str], Pace] = {}  # (check, type of machine)
+        self.boots = Boots()
+        self.lifespan = Lifespan()
+        self.heartbeats_come = True  # of most that were ever heard
+        self.studied_at = now
+        self.saved_at = now
+        self.stretch = 1.0
         self.charts: dict[str, Chart] = {}
         self.sick: set[str] = set()
         self.suspects: set[str] = set()
@@ -33,6 +47,12 @@ class Fleet:
         self.turned_sick: dict[str, BootTime] = {}
         self.storm_seen: BootTime | None = None
         self.storm = False
+        self.storm_calm: BootTime | None = None  # since when no more are sick than allowed, while the storm lasts
+        self.half_open_until: BootTime = float("-inf")  # machines are healed one at a time till then
+        self.shared_calm: BootTime | None = None  # since when nothing speaks for the shared trouble that stands
+        self.shared_over = ""  # of which trouble most are well again, though the verdict still names it
+        self.stops_told: BootTime = float("-inf")  # when it was last told that users stop machines
+        self.muted: frozenset[str] = frozenset()  # checks without a vote
         self.cursor = ""  # of a crowd, who was looked at last
         self.decided_at: BootTime = float("-inf")
         self.amnesty_from = now
@@ -43,6 +63,7 @@ class Fleet:
         self.last_launch_failure: BootTime | None = None
         self.capacity_refused: dict[Placement, BootTime] = {}  # when each refused
         self.verdict: Verdict = well(now)
+        self.investigation = Investigation()
         self.state: FleetState | None = None
         self.reported: set[str] = set()  # unknown machines, each told once
         self.surplus: dict[str, BootTime] = {}  # machines that no slot needs -> first seen
@@ -55,32 +76,79 @@ class Fleet:
         """Take a new policy; what is known of checks that remain is kept."""
         self.policy = policy
         self.weights = {c.name: weights(c, policy.desired, judgement) for c in policy.checks}
+        self.blips = {c.name: self.blips.get(c.name) or Blips() for c in policy.checks}
+        self.weigh(judgement)
         self.tallies = {c.name: self.tallies.get(c.name) or new_tally() for c in policy.checks}
         for chart in self.charts.values():
             old = chart.checks
-            chart.checks = self.new_checks()
+            chart.checks = self.new_checks(chart.id)
             for name, evidence in chart.checks.items():
                 kept = old.get(name)
                 if kept is not None and kept.check == evidence.check:
-                    kept.weights = evidence.weights
+                    kept.weights, kept.tally = evidence.weights, evidence.tally
                     chart.checks[name] = kept
             chart.observed = False
         self.dirty = True
 
-    def new_checks(self) -> dict[str, Evidence]:
+    def weigh(self, judgement: Judgement) -> None:
+        """Derive every check's weights afresh from what was learnt, in place."""
+        for check in self.policy.checks:
+            rate = self.blips[check.name].rate(judgement.blip_rate)
+            self.weights[check.name].take(weights(check, self.policy.desired, judgement, rate, self.stretch))
+
+    def new_checks(self, instance: str) -> dict[str, Evidence]:
         """Return fresh evidence for one instance."""
-        return {c.name: Evidence(c, self.weights[c.name], self.tallies[c.name]) for c in self.policy.checks}
+        fresh = {
+            c.name: Evidence(c, self.weights[c.name], self.tallies[c.name], instance, self.pace(c, ""))
+            for c in self.policy.checks
+        }
+        for name in self.muted & fresh.keys():
+            fresh[name].role = Role.ADVISORY
+        return fresh
+
+    def pace(self, check: CheckPolicy, kind: str) -> Pace:
+        """Return how fast a check is answered by machines of a type."""
+        key = (check.name, kind)
+        pace = self.paces.get(key)
+        if pace is None or pace.role is not check.role:
+            pace = self.paces[key] = Pace(check.name, check.role)
+        return pace
+
+    def match(self, chart: Chart) -> None:
+        """Compare a machine with its like from now on: its type may be known by now, or have changed."""
+        kind = chart.kind
+        for evidence in chart.checks.values():
+            known = self.paces.get((evidence.check.name, kind))
+            if evidence.pace is not known:
+                evidence.pace.forget(chart.id)
+                evidence.pace = self.pace(evidence.check, kind)
+
+    @property
+    def failure_rate(self) -> float:
+        """Failures that one machine may be expected to have in an hour: the mean of what was learnt."""
+        return self.lifespan.rate
+
+    def mute(self, checks: frozenset[str]) -> None:
+        """Take the vote from these checks, and give it back to all others: they are asked and shown as before."""
+        if checks == self.muted:
+            return
+        self.muted = checks
+        for chart in self.charts.values():
+            for name, evidence in chart.checks.items():
+                evidence.role = Role.ADVISORY if name in checks else evidence.check.role
+        self.dirty = True
 
     def chart(self, instance: str) -> Chart:
         """Return the chart of an instance; a new one if need be."""
         chart = self.charts.get(instance)
         if chart is None:
-            chart = self.charts[instance] = Chart(instance, self.policy.name, self.new_checks())
+            chart = self.charts[instance] = Chart(instance, self.policy.name, self.new_checks(instance))
             self.unknown.add(instance)
         return chart
 
     def drop(self, instance: str) -> None:
         """Forget an instance that has left."""
+        self.investigation.population.leave(instance)
         chart = self.charts.pop(instance, None)
         if chart is None:
             return
@@ -88,6 +156,8 @@ class Fleet:
             self.serving -= 1
         for group in (self.sick, self.suspects, self.silent, self.unready, self.unknown, self.withdrawn):
             group.discard(instance)
+        for pace in self.paces.values():
+            pace.forget(instance)
         self.dirty = True
 
     def set_finding(self, chart: Chart, finding: Finding) -> bool:
@@ -132,17 +202,24 @@ class Fleet:
         rounds = self.inventories if length == 0 else int((now - self.amnesty_from) / length)
         return min(rounds, self.inventories)
 
+    def is_amnesty_over(self, now: BootTime, judgement: Judgement) -> bool:
+        """Return whether enough clean rounds have passed to believe what is seen."""
+        return self.clean_rounds(now) >= judgement.amnesty_rounds
+
     def begin_amnesty(self, now: BootTime) -> None:
         """Forget all suspicion and count the rounds afresh."""
         self.amnesty_from = now
         self.inventories = 0
         self.leftovers.clear()
+        self.investigation.population.forget_suspicion()
         for chart in self.charts.values():
             chart.reset()
             self.set_serving(chart, serving=False)
         self.unknown = set(self.charts)
         for group in (self.sick, self.suspects, self.silent, self.unready):
             group.clear()
+        for pace in self.paces.values():
+            pace.begin_amnesty()
         self.dirty = True
 
     def sick_lately(self, window: Seconds, now: BootTime) -> set[str]:

@@ -102,6 +102,18 @@ class Facts:
     odds_needed: float = 0.9  # that it is this instance alone
     challenge: str = ""  # why the others have not been asked afresh yet, '' when they have, or need not be
     challenge_words: str = "not needed"
+    explained: bool = True  # everything that may be wrong was weighed, not only the plain case seen
+    shared: str = ""  # the shared trouble that covers this instance, though the verdict may have changed since
+    zone_trouble: str = ""  # what is wrong with its zone, as any fleet has found
+    waiver: str = ""  # why what is not plainly its own fault may be healed all the same
+    permit: str = ""  # whose word lets it be healed, storm or not
+    half_open: bool = False  # after a storm, or in one that new machines withstand: one at a time
+    waves: tuple[int, int] = (0, 0)  # removals that belong together: begun; and those of earlier waves not yet proved
+    surprise_allowed: int = 2
+    extra: int = 0  # machines that run besides those wanted
+    extra_allowed: int = 3
+    image_trouble: str = ""  # why nothing is launched from its image
+    is_control: bool = False  # the launch that tells whether the image is at fault
 
 
 def floors(desired: int, lb_share: float, serving_share: float) -> tuple[int, int]:
@@ -114,6 +126,11 @@ def floors(desired: int, lb_share: float, serving_share: float) -> tuple[int, in
 def share(fraction: float, count: int, *, least: int = 1) -> int:
     """Return a share of the fleet, rounded down, but at least `least`."""
     return max(least, floor(fraction * count))
+
+
+def wave_base(begun: int) -> int:
+    """Return how many of the removals begun belong to earlier waves (1, 1, 2, 4, …) than the next one."""
+    return 0 if begun == 0 else 1 << (begun.bit_length() - 1)
 
 
 def breaker_allows(fraction: float, desired: int) -> int:
@@ -182,21 +199,40 @@ def _serving_floor(f: Facts) -> Reading:
 
 
 def _breaker(f: Facts) -> Reading:
-    holds = f.sick_lately > f.sick_allowed or f.breaker_quiet > 0
-    value = f"{f.sick_lately} sick lately, the removed ones counted"
+    holds = (f.sick_lately > f.sick_allowed or f.breaker_quiet > 0) and not f.permit and not f.half_open
+    value = f"{f.sick_lately} sick lately, the removed ones counted{_passes(f)}"
     if f.breaker_quiet > 0 and f.sick_lately <= f.sick_allowed:
         value += f", calm needed for {f.breaker_quiet:.0f}s more"
     return Reading("breaker", holds, value, f"at most {f.sick_allowed} of {f.desired}")
 
 
 def _burst(f: Facts) -> Reading:
-    value = f"{f.unwell} sick or suspect"
-    return Reading("burst", f.unwell > f.sick_allowed, value, f"at most {f.sick_allowed} of {f.desired}")
+    value = f"{f.unwell} sick or suspect{_passes(f)}"
+    holds = f.unwell > f.sick_allowed and not f.permit and not f.half_open
+    return Reading("burst", holds, value, f"at most {f.sick_allowed} of {f.desired}")
 
 
 def _explanation(f: Facts) -> Reading:
-    holds = f.verdict is not Cause.INSTANCE
-    return Reading("explanation", holds, f.verdict_words, f"its own fault at {f.odds_needed:.2f} or more")
+    own = f.verdict is Cause.INSTANCE and not f.shared
+    why = f.permit or f.waiver
+    value = f.verdict_words if f.verdict is not Cause.INSTANCE or own else f.shared
+    if not own and why:
+        value += f", but {why}"
+    return Reading("explanation", not own and not why, value, f"its own fault at {f.odds_needed:.2f} or more")
+
+
+def _zone_trouble(f: Facts) -> Reading:
+    value = f.zone_trouble or f"zone {f.zone} is well" if f.zone else "no zone"
+    if f.zone_trouble and f.permit:
+        value += f", but {f.permit}"
+    return Reading("zone", bool(f.zone_trouble) and not f.permit, value, "a zone that is well")
+
+
+def _passes(f: Facts) -> str:
+    """Say why a storm does not hold it, where that is so."""
+    if f.permit:
+        return f", but {f.permit}"
+    return ", half-open: one at a time" if f.half_open else ""
 
 
 def _challenge(f: Facts) -> Reading:
@@ -218,6 +254,18 @@ def _zone(f: Facts) -> Reading:
         f"{f.zone_concurrent} under way in {f.zone or 'no zone'}",
         f"fewer than {f.zone_allowed}",
     )
+
+
+def _waves(f: Facts) -> Reading:
+    begun, unproved = f.waves
+    value = f"{begun} in this spell, {unproved} of the waves before not yet proved"
+    return Reading("waves", unproved > 0, value, "every earlier wave out of probation")
+
+
+def _surprise(f: Facts) -> Reading:
+    holds = f.hourly >= f.surprise_allowed and not f.explained
+    value = f"{f.hourly} removals in 1h{', all explained' if f.explained else ''}"
+    return Reading("surprise", holds, value, f"fewer than {f.surprise_allowed}, or a full explanation")
 
 
 def _credits(f: Facts) -> Reading:
@@ -278,10 +326,18 @@ def _group(f: Facts) -> Reading:
 
 
 def _launch_breaker(f: Facts) -> Reading:
-    holds = f.launch_failures >= f.launch_allowed and not f.launch_half_open
-    return Reading(
-        "launch_breaker", holds, f"{f.launch_failures} failed launches in a row", f"fewer than {f.launch_allowed}"
-    )
+    holds = f.launch_failures >= f.launch_allowed and not f.launch_half_open and not f.is_control
+    value = f"{f.launch_failures} failed launches in a row{', this one tells why' if f.is_control else ''}"
+    return Reading("launch_breaker", holds, value, f"fewer than {f.launch_allowed}")
+
+
+def _image(f: Facts) -> Reading:
+    return Reading("image", bool(f.image_trouble), f.image_trouble or "boots", "an image that boots")
+
+
+def _extra(f: Facts) -> Reading:
+    holds = f.extra >= f.extra_allowed and not f.is_control
+    return Reading("extra_machines", holds, f"{f.extra} more than wanted run", f"fewer than {f.extra_allowed}")
 
 
 def _max_instances(f: Facts) -> Reading:
@@ -303,9 +359,14 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
         _inventory,
         _burst,
         _breaker,
+        _explanation,
+        _challenge,
+        _zone_trouble,
         _concurrent,
         _zone,
+        _waves,
         _credits,
+        _surprise,
         _hourly,
         _daily,
         _global,
@@ -313,8 +374,30 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
         _cooldown,
         _needs_human,
     ),
-    Act.WITHDRAW: (_observe_only, _pause, _hold, _amnesty, _blind, _inventory, _burst, _breaker, _lb_floor),
-    Act.LAUNCH: (_observe_only, _pause, _inventory, _needs_human, _launch_breaker, _max_instances, _group),
+    Act.WITHDRAW: (
+        _observe_only,
+        _pause,
+        _hold,
+        _amnesty,
+        _blind,
+        _inventory,
+        _burst,
+        _breaker,
+        _explanation,
+        _zone_trouble,
+        _lb_floor,
+    ),
+    Act.LAUNCH: (
+        _observe_only,
+        _pause,
+        _inventory,
+        _needs_human,
+        _launch_breaker,
+        _image,
+        _extra,
+        _max_instances,
+        _group,
+    ),
     Act.REGISTER: (_observe_only, _pause),
     Act.ISOLATE: (
         _observe_only,
@@ -325,11 +408,27 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
         _inventory,
         _burst,
         _breaker,
+        _explanation,
+        _challenge,
+        _zone_trouble,
         _serving_floor,
         _quarantine_cap,
         _quarantine_cost,
     ),
-    Act.RESTART: (_observe_only, _pause, _hold, _amnesty, _blind, _inventory, _burst, _breaker, _serving_floor),
+    Act.RESTART: (
+        _observe_only,
+        _pause,
+        _hold,
+        _amnesty,
+        _blind,
+        _inventory,
+        _burst,
+        _breaker,
+        _explanation,
+        _challenge,
+        _zone_trouble,
+        _serving_floor,
+    ),
     Act.TERMINATE: (_observe_only, _pause, _hold, _amnesty, _inventory),
     Act.SWEEP: (_mode, _pause, _amnesty, _inventory),
     Act.GIVE_UP: (_blind, _inventory, _unheard),
@@ -344,7 +443,9 @@ def read(act: Act, facts: Facts) -> tuple[Reading, ...]:
 
 def holding(act: Act, facts: Facts) -> tuple[Reading, ...]:
     """Return the readings that hold the act; empty when it may go on."""
-    return tuple(reading for reading in read(act, facts) if reading.holds)
+    held = tuple(reading for reading in read(act, facts) if reading.holds)
+    # The others are asked last: while anything else holds, nobody needs to know.
+    return tuple(reading for reading in held if reading.guard != "challenge") or held
 
 
 FILL_MODE: tuple[Guard, ...] = (_mode, _amnesty)

@@ -1,7 +1,8 @@
 """Judges one instance from its evidence: a pure function of what is known and the moment.
 
 "Not yet" is an answer with a time: `Finding.look_at`. Unknown is never sick. Silence alone never condemns: it needs a
-second class of evidence (the load balancer, the cloud), or a long silence while everything else is plainly well.
+second class of evidence (the load balancer, the cloud, the machine's own heartbeat), or a long silence while everything
+else is plainly well.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from supervisor.core.evidence import Evidence
+from supervisor.core.flapping import Flapping
+from supervisor.core.heartbeats import Heartbeat
 from supervisor.core.machine import Machine, MachineState, TargetHealth
+from supervisor.core.pace import Slow
 from supervisor.core.settings import Judgement
 from supervisor.core.terms import BootTime, Health, Role, Seconds, Status
 
@@ -18,9 +22,10 @@ from supervisor.core.terms import BootTime, Health, Role, Seconds, Status
 class Finding:
     """What the evidence says now.
 
-    `ready` is the startup criterion. `unready` means that a readiness check asks to leave the load balancer.
-    `by_silence` marks a suspicion that rests on silence only. `unheard` means that no check it waits for says anything,
-    neither good nor bad. `look_at` is when the answer may change by itself.
+    `ready` is the startup criterion. `unready` asks to leave the load balancer: a readiness check fails, it is slow, or
+    it flaps. `by_silence` marks a suspicion that rests on silence only. `unheard` means that no check it waits for says
+    anything, neither good nor bad. `look_at` is when the answer may change by itself. `waits_for` says what a suspicion
+    that is strong enough still lacks to be believed.
     """
 
     health: Health
@@ -30,6 +35,7 @@ class Finding:
     unready: bool = False
     by_silence: bool = False
     unheard: bool = False
+    waits_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,10 @@ class Surroundings:
     may_condemn: bool  # False while blind or in amnesty: nobody may turn sick
     cloud_fresh: bool  # what cloud and load balancer said is recent enough to speak
     peers_well: bool  # the others answer, and so does the cloud: it is not we who are cut off
+    heartbeat_stale: bool = False  # its own signs of life stay away, while those of its peers come
+    score: int = 0  # how slow the supervisor itself is: so many failures more are needed
+    withdrawn: bool = False  # it is out of the load balancer, and comes back on parole only
+    returns: int = 0  # how often it has recovered within a day
 
 
 class Chart:
@@ -50,7 +60,9 @@ class Chart:
         "confirmed_stopped",
         "fast",
         "finding",
+        "flapping",
         "fleet",
+        "heartbeat",
         "id",
         "look",
         "machine",
@@ -58,6 +70,7 @@ class Chart:
         "registered_after",
         "registered_seen",
         "serving",
+        "slow",
         "stopped_since",
     )
 
@@ -77,6 +90,33 @@ class Chart:
         self.fast = False
         self.observed = False
         self.look: BootTime | None = None
+        self.slow: Slow | None = None
+        self.flapping: Flapping | None = None  # None: never suspect yet
+        self.heartbeat: Heartbeat | None = None
+
+    def heartbeat_fresh(self, now: BootTime) -> bool | None:
+        """Return whether the machine's own signs of life still come; None when none ever did."""
+        return None if self.heartbeat is None else self.heartbeat.is_fresh(now)
+
+    def quiet_until(self, now: BootTime) -> BootTime | None:
+        """Return when the results of a healthy machine go stale; None when more than their age must be judged."""
+        unsteady = self.slow is not None or (self.flapping is not None and self.flapping.since is not None)
+        if self.finding.health is not Health.HEALTHY or self.confirmed_stopped or unsteady:
+            return None
+        later = None
+        for e in self.checks.values():
+            if e.role is Role.LIVENESS or e.role is Role.READINESS:
+                if e.last is None or not e.is_quiet:
+                    return None
+                at = e.last + e.weights.stale_after
+                later = at if later is None or at < later else later
+        return later if later is not None and later > now else None
+
+    @property
+    def kind(self) -> str:
+        """The machine's type, as its cloud says; '' when it says none."""
+        labels = self.machine.labels if self.machine is not None else ()
+        return next((value for label, value in labels if label == "type"), "")
 
     def reset(self) -> None:
         """Forget all suspicion."""
@@ -85,6 +125,9 @@ class Chart:
         self.stopped_since = None
         self.confirmed_stopped = False
         self.absent_since = None
+        self.slow = None
+        if self.flapping is not None:
+            self.flapping.end()
         self.finding = Finding(Health.UNKNOWN, "no results yet")
 
 
@@ -93,7 +136,13 @@ def suspect_since(chart: Chart) -> BootTime | None:
     signs = [e.failing_since for e in chart.checks.values() if e.failing_since is not None]
     if chart.stopped_since is not None:
         signs.append(chart.stopped_since)
+    signs += [e.gray_since for e in chart.checks.values() if e.gray_since is not None]
     return min(signs, default=None)
+
+
+def gating(chart: Chart) -> list[Evidence]:
+    """Return the evidence that may change an instance's health."""
+    return [e for e in chart.checks.values() if e.role in (Role.LIVENESS, Role.READINESS)]
 
 
 def judge(chart: Chart, judgement: Judgement, around: Surroundings, now: BootTime) -> Finding:
@@ -104,47 +153,72 @@ def judge(chart: Chart, judgement: Judgement, around: Surroundings, now: BootTim
     if chart.machine is not None and chart.machine.stopped_by_user:
         return Finding(Health.UNKNOWN, "a user stopped it: ask before healing")
 
-    liveness = [e for e in chart.checks.values() if e.role is Role.LIVENESS]
-    gating = [e for e in chart.checks.values() if e.role in (Role.LIVENESS, Role.READINESS)]
-    looks: list[BootTime] = [e.last + e.weights.stale_after for e in gating if e.last is not None]
+    asked = gating(chart)
+    liveness = [e for e in asked if e.role is Role.LIVENESS]
+    looks: list[BootTime] = [e.last + e.weights.stale_after for e in asked if e.last is not None]
 
-    condemned: Evidence | None = None
+    condemned: str = ""
+    waits_for = ""
     for e in liveness:
-        verdict, later = _condemns(e, chart, judgement, around, now)
-        if verdict and condemned is None:
-            condemned = e
+        verdict, lacks, later = _condemns(e, chart, judgement, around, now)
+        if verdict and not condemned:
+            condemned = verdict
+        waits_for = waits_for or lacks
         if later is not None:
             looks.append(later)
-    unready = any(
-        e.role is Role.READINESS and _has_failed_long(e, judgement, now) and not e.is_stale(now) for e in gating
+    if chart.slow is not None and chart.slow.role is Role.LIVENESS:
+        looks.append(chart.slow.since + judgement.slow_after + judgement.slow_sick_after)
+        condemned = condemned or _too_long_slow(chart.slow, judgement, now)
+    flaps = _flapping_sentence(chart, judgement)
+    if flaps and _is_given_up(chart, liveness, judgement, now):
+        condemned = condemned or f"{flaps}, for the {_nth(chart)} time within a day"
+    not_ready = any(
+        e.role is Role.READINESS and _has_failed_long(e, judgement, around, now) and not e.is_stale(now) for e in asked
     )
-    looks += [e.failing_since + judgement.sick_after for e in gating if e.failing_since is not None]
+    unready = not_ready or bool(flaps) or chart.slow is not None
+    looks += [e.failing_since + judgement.sick_after for e in asked if e.failing_since is not None]
     look_at = min((t for t in looks if t > now), default=None)
 
-    if condemned is not None and around.may_condemn:
-        return Finding(Health.SICK, _condemned_sentence(condemned, chart, now), look_at, unready=unready)
-    failing = [e for e in gating if e.fails > 0 and not e.is_stale(now)]
-    stale = [e for e in gating if e.is_stale(now)]
+    if condemned and around.may_condemn:
+        return Finding(Health.SICK, condemned, look_at, unready=unready)
+    if condemned or (waits_for and not around.may_condemn):
+        waits_for = "clear sight, and clean rounds of results after it"
+    failing = [e for e in asked if e.fails > 0 and not e.is_stale(now)]
+    stale = [e for e in asked if e.is_stale(now)]
+    unsteady = flaps or _slow_sentence(chart, now) or _gray_sentence(asked, now)
     if was is Health.SICK and not stale:
-        if not failing and _quiet_for(gating, judgement.parole_passes, judgement.parole_after, now):
-            return Finding(Health.HEALTHY, "recovered by itself", look_at)
+        recovers = not failing and not unsteady
+        if recovers and _quiet_for(asked, judgement.parole_passes, _parole(judgement, around), now):
+            if around.returns < judgement.paroles:
+                return Finding(Health.HEALTHY, "recovered by itself", look_at)
+            if around.may_condemn:
+                return Finding(Health.SICK, _no_parole(chart, around), _soon(look_at, now, judgement))
         if around.may_condemn:
             return Finding(Health.SICK, chart.finding.reason, _soon(look_at, now, judgement), unready=unready)
     if failing:
         worst = max(failing, key=lambda e: e.score)
+        reason = f"{worst.check.name}: {worst.text}{_impaired(chart)}"
         silent = all(not e.answered for e in failing)
         return Finding(
             Health.SUSPECT,
-            f"{worst.check.name}: {worst.text}{_impaired(chart)}",
+            f"{reason}; {flaps}" if flaps else reason,
             look_at,
             unready=unready,
             by_silence=silent,
+            waits_for=waits_for,
         )
     if stale:
         names = ", ".join(sorted(e.check.name for e in stale))
-        return Finding(Health.UNKNOWN, f"no fresh result of {names}", look_at, unready=unready)
-    if was in (Health.SUSPECT, Health.SICK) and not _quiet_for(
-        gating, judgement.well_passes, judgement.well_after, now
+        return Finding(Health.UNKNOWN, f"no fresh result of {names}", look_at, unready=not_ready)
+    if unsteady:
+        return Finding(Health.SUSPECT, unsteady, _soon(look_at, now, judgement), unready=unready, waits_for=waits_for)
+    if around.withdrawn and was is not Health.HEALTHY:
+        span = _parole(judgement, around)
+        if not _has_passed_for(asked, judgement.parole_passes, span, now):
+            reason = f"passes again; it may return after {span:.0f}s of passes"
+            return Finding(Health.SUSPECT, reason, _soon(look_at, now, judgement), unready=unready)
+    elif was in (Health.SUSPECT, Health.SICK) and not _quiet_for(
+        asked, judgement.well_passes, judgement.well_after, now
     ):
         silent = chart.finding.by_silence
         return Finding(
@@ -159,12 +233,12 @@ def judge(chart: Chart, judgement: Judgement, around: Surroundings, now: BootTim
 
 def judge_startup(chart: Chart, judgement: Judgement, now: BootTime) -> Finding:
     """Judge one that is still coming up: failures are ignored, only the startup criterion counts."""
-    gating = [e for e in chart.checks.values() if e.role is not Role.ADVISORY]
+    asked = [e for e in chart.checks.values() if e.role is not Role.ADVISORY]
     if chart.confirmed_stopped:
         return Finding(Health.UNKNOWN, _stopped_sentence(chart.machine))
-    waiting = [e for e in gating if e.passes < judgement.startup_passes or e.is_stale(now)]
-    runs = [e.last_pass_run for e in gating if e.last_pass_run is not None and e.passes > 0]
-    span_at = max(runs, default=now) + (judgement.startup_span if gating else 0.0)
+    waiting = [e for e in asked if e.passes < judgement.startup_passes or e.is_stale(now)]
+    runs = [e.last_pass_run for e in asked if e.last_pass_run is not None and e.passes > 0]
+    span_at = max(runs, default=now) + (judgement.startup_span if asked else 0.0)
     if waiting:
         e = waiting[0]
         if all(other.is_stale(now) for other in waiting):
@@ -178,9 +252,9 @@ def judge_startup(chart: Chart, judgement: Judgement, now: BootTime) -> Finding:
     return Finding(Health.HEALTHY, "startup checks passed", ready=True)
 
 
-def _has_failed_long(e: Evidence, judgement: Judgement, now: BootTime) -> bool:
+def _has_failed_long(e: Evidence, judgement: Judgement, around: Surroundings, now: BootTime) -> bool:
     return (
-        e.score >= e.weights.condemns_at
+        e.score >= e.weights.condemns_at + around.score * e.weights.on_fail
         and e.failing_since is not None
         and now - e.failing_since >= judgement.sick_after
     )
@@ -188,16 +262,87 @@ def _has_failed_long(e: Evidence, judgement: Judgement, now: BootTime) -> bool:
 
 def _condemns(
     e: Evidence, chart: Chart, judgement: Judgement, around: Surroundings, now: BootTime
-) -> tuple[bool, BootTime | None]:
-    """Return whether one liveness check condemns, else when it may."""
-    if e.fails == 0 or e.failing_since is None or e.is_stale(now) or not _has_failed_long(e, judgement, now):
-        return False, None
-    if e.answered or (around.cloud_fresh and second_class(chart)):
-        return True, None
-    patience = e.failing_since + judgement.silence_alone_after
-    if now >= patience:
-        return around.peers_well, None
-    return False, patience
+) -> tuple[str, str, BootTime | None]:
+    """Return why one liveness check condemns, or '', what it lacks for that, and when it may have that."""
+    if e.is_stale(now):
+        return "", "", None
+    if e.fails > 0 and e.failing_since is not None and e.score >= e.weights.condemns_at:
+        if not _has_failed_long(e, judgement, around, now):
+            if around.score and now - e.failing_since >= judgement.sick_after:
+                return "", f"more failures than usual: the supervisor itself is slow (score {around.score} of 8)", None
+            return "", f"failures over {judgement.sick_after:.0f}s", None
+        lacks, later = _silence(e.failing_since, chart, judgement, around, now, answered=e.answered)
+        return "" if lacks else _condemned_sentence(e, chart, now), lacks, later
+    if e.gray_since is not None:
+        due = e.gray_since + judgement.gray_after
+        if now < due:
+            return "", f"failures that go on for {judgement.gray_after:.0f}s", due
+        lacks, later = _silence(e.gray_since, chart, judgement, around, now, answered=e.gray_answered)
+        return "" if lacks else f"{_gray_words(e)} for {now - e.gray_since:.0f}s{_impaired(chart)}", lacks, later
+    return "", "", None
+
+
+def _silence(
+    since: BootTime, chart: Chart, judgement: Judgement, around: Surroundings, now: BootTime, *, answered: bool
+) -> tuple[str, BootTime | None]:
+    """Return what else must speak against an instance that only was silent, or '', and when silence may do alone."""
+    if answered or around.heartbeat_stale or (around.cloud_fresh and second_class(chart)):
+        return "", None
+    alone = since + judgement.silence_alone_after
+    if now >= alone and around.peers_well:
+        return "", None
+    patience = f"{judgement.silence_alone_after:.0f}s of silence while the peers are well"
+    return f"a second class of evidence, or {patience}", alone if now < alone else None
+
+
+def _too_long_slow(slow: Slow, judgement: Judgement, now: BootTime) -> str:
+    lasts = now - slow.since
+    return f"{slow.words} for {lasts:.0f}s" if lasts >= judgement.slow_after + judgement.slow_sick_after else ""
+
+
+def _slow_sentence(chart: Chart, now: BootTime) -> str:
+    return "" if chart.slow is None else f"{chart.slow.words} for {now - chart.slow.since:.0f}s"
+
+
+def _gray_words(e: Evidence) -> str:
+    return f"{e.check.name}: fails too often, last: {_last_failure(e)} (score {e.gray:.1f} of {e.weights.gray_condemns_at:g})"
+
+
+def _gray_sentence(asked: list[Evidence], now: BootTime) -> str:
+    found = [e for e in asked if e.is_gray and not e.is_stale(now)]
+    return _gray_words(max(found, key=lambda e: e.gray)) if found else ""
+
+
+def _last_failure(e: Evidence) -> str:
+    return next((text for _, status, text in reversed(e.recent) if status is Status.CRITICAL), "a failure")
+
+
+def _flapping_sentence(chart: Chart, judgement: Judgement) -> str:
+    if chart.flapping is None or chart.flapping.since is None:
+        return ""
+    return f"flapping, back once it has passed for {chart.flapping.stable_for(judgement):.0f}s"
+
+
+def _is_given_up(chart: Chart, liveness: list[Evidence], judgement: Judgement, now: BootTime) -> bool:
+    """Return whether a flapping machine has flapped too often; only liveness checks may condemn."""
+    if chart.flapping is None or chart.flapping.spells < judgement.flap_spells:
+        return False
+    return any(e.last_fail is not None and now - e.last_fail <= judgement.flap_window for e in liveness)
+
+
+def _nth(chart: Chart) -> str:
+    spells = chart.flapping.spells if chart.flapping is not None else 0
+    return {1: "first", 2: "second", 3: "third"}.get(spells, f"{spells}th")
+
+
+def _parole(judgement: Judgement, around: Surroundings) -> Seconds:
+    return judgement.parole_after * 2.0 ** min(around.returns, 10)
+
+
+def _no_parole(chart: Chart, around: Surroundings) -> str:
+    told = chart.finding.reason
+    said = f"; it passes again, but has recovered {around.returns} times within a day already"
+    return told if told.endswith(said) else told + said
 
 
 def second_class(chart: Chart) -> bool:
@@ -209,8 +354,17 @@ def second_class(chart: Chart) -> bool:
     return ended or machine.target is TargetHealth.UNHEALTHY or bool(machine.impaired)
 
 
-def _quiet_for(gating: list[Evidence], passes: int, span: Seconds, now: BootTime) -> bool:
-    return all(e.passes >= passes and (e.last_fail is None or now - e.last_fail >= span) for e in gating)
+def _quiet_for(asked: list[Evidence], passes: int, span: Seconds, now: BootTime) -> bool:
+    return all(e.passes >= passes and (e.last_fail is None or now - e.last_fail >= span) for e in asked)
+
+
+def _has_passed_for(asked: list[Evidence], passes: int, span: Seconds, now: BootTime) -> bool:
+    return all(e.passes >= passes and e.last_pass_run is not None and now - e.last_pass_run >= span for e in asked)
+
+
+def is_stable(chart: Chart, passes: int, span: Seconds, now: BootTime) -> bool:
+    """Return whether every check has passed so often in a row, and for so long without a failure."""
+    return _quiet_for(gating(chart), passes, span, now)
 
 
 def _soon(look_at: BootTime | None, now: BootTime, judgement: Judgement) -> BootTime:

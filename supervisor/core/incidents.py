@@ -10,7 +10,7 @@ from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Reading
 from supervisor.core.health import suspect_since
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Quarantine, Resolution
-from supervisor.core.terms import Lifecycle, Mode
+from supervisor.core.terms import Cause, Lifecycle, Mode
 
 
 def place_of(instance: Instance) -> str:
@@ -52,8 +52,23 @@ def open_missing(ctx: Context, fleet: Fleet, missing: int) -> Incident:
     return ctx.note(incident, "incident.opened", f"{fleet.policy.name}: {cause} ({present} present)")
 
 
+def open_shared(
+    ctx: Context, fleet: Fleet, about: str, verdict: Cause, sure: float, cause: str, suspected_seconds: float
+) -> Incident:
+    """Open the incident of many that are sick of one cause; whoever calls tells it."""
+    made = _open(ctx, fleet, "", IncidentKind.SHARED, cause, suspected_seconds=suspected_seconds, about=about)
+    return ctx.world.put(replace(made, verdict=verdict, sure=sure))
+
+
 def _open(
-    ctx: Context, fleet: Fleet, instance: str, kind: IncidentKind, cause: str, *, suspected_seconds: float
+    ctx: Context,
+    fleet: Fleet,
+    instance: str,
+    kind: IncidentKind,
+    cause: str,
+    *,
+    suspected_seconds: float,
+    about: str = "",
 ) -> Incident:
     return ctx.world.put(
         Incident(
@@ -65,6 +80,7 @@ def _open(
             cause=cause,
             opened_at=ctx.now.wall,
             suspected_at=ctx.at(-suspected_seconds),
+            about=about,
         )
     )
 

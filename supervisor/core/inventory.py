@@ -129,10 +129,7 @@ def _present(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine, a
             chart.confirmed_stopped = True
     elif machine.stopped_by_user and instance.id not in fleet.reported:
         fleet.reported.add(instance.id)
-        text = (
-            f"{incidents.place_of(instance)} was stopped by a user: it is left alone; `sickbay hold` says so for longer"
-        )
-        ctx.say("instance.stopped_by_user", text, fleet.policy.name)
+        notices.stopped(ctx, fleet, instance)
     return True
 
 

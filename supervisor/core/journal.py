@@ -55,6 +55,7 @@ class WorkflowKind(StrEnum):
 
     REMEDIATE = "remediate"  # a rung of the ladder, for a sick instance
     FILL = "fill"
+    RESCUE = "rescue"  # a machine more than wanted, while a storm may remove none
     WITHDRAW = "withdraw"
     RETURN = "return"
     ADOPT = "adopt"  # finish bringing in a machine that a lost journal launched

@@ -34,6 +34,15 @@ def hear(ctx: Context, fleet: Fleet, instance: Instance, last: Machine | None, m
             ctx.say("instance.notice", f"{where}: the cloud announces: {notice}", name)
 
 
+def stopped(ctx: Context, fleet: Fleet, instance: Instance) -> None:
+    """Tell that a user stopped a machine: once for all that they stop in the same while."""
+    first = ctx.now.boot - fleet.stops_told > ctx.settings.guards.breaker_window
+    fleet.stops_told = ctx.now.boot
+    if first:
+        text = f"{incidents.place_of(instance)} was stopped by a user: it is left alone, and so are others that follow"
+        ctx.say("instance.stopped_by_user", f"{text}; `sickbay hold` says so for longer", fleet.policy.name)
+
+
 def is_reclaimed(machine: Machine | None) -> bool:
     """Return whether the cloud took a machine back: nothing was wrong with it."""
     return machine is not None and machine.reason.startswith(RECLAIMED)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from supervisor.core import troubles
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
-from supervisor.core.journal import PlannedStep, Subject, Verb, Workflow, WorkflowKind, WorkflowState
+from supervisor.core.journal import PlannedStep, Step, Subject, Verb, Workflow, WorkflowKind, WorkflowState
 from supervisor.core.machine import Placement
 from supervisor.core.model import Image, Incident, Instance, Quarantine, Removal
 from supervisor.core.requests import (
@@ -28,7 +29,7 @@ from supervisor.core.requests import (
     Words,
 )
 from supervisor.core.settings import GROUPS_OWN, RemediationPolicy
-from supervisor.core.terms import Lifecycle
+from supervisor.core.terms import Cause, Lifecycle
 
 CAPACITY_MEMORY = 600.0
 
@@ -46,6 +47,7 @@ FILL = (
 )
 PLANS: dict[WorkflowKind, tuple[PlannedStep, ...]] = {
     WorkflowKind.FILL: FILL,
+    WorkflowKind.RESCUE: FILL,
     WorkflowKind.ADOPT: FILL[1:],
     WorkflowKind.WITHDRAW: (planned(Verb.WITHDRAW),),
     WorkflowKind.RETURN: (planned(Verb.REGISTER), planned(Verb.CONFIRM)),
@@ -116,6 +118,9 @@ def begin_remediation(
     )
     if rung.removes:
         _charge(ctx, instance, workflow)
+        permit = ctx.permit(fleet.policy.name)
+        if permit is not None:
+            ctx.world.put(replace(permit, removals=permit.removals - 1))
     steps = ", ".join(step.name for step in workflow.plan)
     incident = ctx.world.put(replace(incident, held=(), held_why=()))
     ctx.note(incident, "incident.acting", f"{rung.kind}: {steps}")
@@ -243,7 +248,31 @@ def choose_placement(ctx: Context, fleet: Fleet, workflow: Workflow) -> Placemen
             counts[other.zone] += 1
     refused = {place for place, at in fleet.capacity_refused.items() if ctx.now.boot - at < CAPACITY_MEMORY}
     order = {place: number for number, place in enumerate(places)}
-    return min(places, key=lambda place: (place in refused, counts[place.zone], order[place]))
+    impaired, same = troubles.impaired(ctx.world), _zone_of_control(ctx, workflow)
+
+    def preference(place: Placement) -> tuple[bool | int, ...]:
+        trouble = place.zone in impaired or _is_accused(fleet, place)
+        return place.zone != same if same else False, trouble, place in refused, counts[place.zone], order[place]
+
+    return min(places, key=preference)
+
+
+def _is_accused(fleet: Fleet, place: Placement) -> bool:
+    """Return whether a new machine would share with the sick what makes them sick: the type, the host, the subnet."""
+    verdict = fleet.verdict
+    if verdict.cause is Cause.ZONE:
+        return place.zone == verdict.value
+    shared = verdict.cause in (Cause.COHORT, Cause.SUBNET)
+    return shared and any(key == verdict.label and value == verdict.value for key, value in place.spec)
+
+
+def _zone_of_control(ctx: Context, workflow: Workflow) -> str:
+    """Return where a control launch must go: to where the image on trial has failed; '' for any other launch."""
+    suspect = ctx.suspect_image(workflow.fleet)
+    if suspect is None or workflow.image == suspect.id:
+        return ""
+    failed = ctx.world.get(Step, workflow.id, str(Verb.LAUNCH), workflow.attempt - 1)
+    return failed.request.zone if failed is not None and isinstance(failed.request, Launch) else ""
 
 
 def placement_of(fleet: Fleet, launch: Launch) -> Placement | None:

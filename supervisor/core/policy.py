@@ -60,6 +60,10 @@ class Nothing:
 Decision: TypeAlias = Remediate | Withdraw | Return | Fill | Hold | Nothing
 
 
+LAUNCHING_STOPPED = frozenset({"launch_breaker", "image"})
+"""Guards of a launch that keep a healing from beginning which needs one."""
+
+
 def decide_instance(
     finding: Finding,
     lifecycle: Lifecycle,
@@ -94,6 +98,9 @@ def _decide_sick(lifecycle: Lifecycle, facts: Facts, ladder: tuple[RemediationPo
     readings = list(holding(Act.REMEDIATE, facts))
     for act in _unprotected(remediation):
         readings += [r for r in holding(act, facts) if r.guard not in {known.guard for known in readings}]
+    if any(step.verb is Verb.LAUNCH for step in remediation.plan):
+        # Who is only partly well serves better than a machine that will not come.
+        readings += [r for r in holding(Act.LAUNCH, facts) if r.guard in LAUNCHING_STOPPED]
     return Hold(remediation.kind, tuple(readings)) if readings else Remediate(remediation)
 
 

@@ -17,7 +17,7 @@ from supervisor.core.journal import Step, StepStatus, Verb, Workflow, WorkflowKi
 from supervisor.core.model import Instance, Quarantine
 from supervisor.core.terms import Lifecycle, Seconds
 
-ROOM = frozenset({"quarantine_cap", "quarantine_cost"})
+ROOM = frozenset({"quarantine_cap", "quarantine_cost", "extra_machines"})
 """The guards that hold for want of room: `make_room` answers them."""
 DEFERRED: Seconds = 3600.0
 """A refused end, or one that was called off, is not tried again before."""

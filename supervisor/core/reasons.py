@@ -205,7 +205,7 @@ def _check_view(ctx: Context, fleet: Fleet, e: Evidence) -> CheckDoc:
 
 def _scores(e: Evidence) -> list[ScoreDoc]:
     """Return every score that a check keeps of an instance: each is one line here, and shows everywhere."""
-    return [_score("fast", e.score, e.weights.condemns_at)]
+    return [_score("fast", e.score, e.weights.condemns_at), _score("slow", e.gray, e.weights.gray_condemns_at)]
 
 
 def _score(name: str, value: float, condemns_at: float) -> ScoreDoc:

@@ -97,11 +97,19 @@ class Judgement:
     """When a machine counts as sick or well again, and how long the steps of healing may take."""
 
     blip_rate: float = 0.01
-    """The share of questions that a well machine fails."""
+    """The share of questions that a well machine fails, until a fleet's own share has been learnt, check by check."""
     sick_rate: float = 0.9
     """The share of questions that a sick machine fails; must be above `blip_rate`."""
     false_alarms_per_month: float = 0.1
     """False alarms that a fleet may raise in a month; the fewer, the more evidence makes a machine sick."""
+    gray_rate: float = 0.2
+    """The share of questions that a half-sick machine fails: one that works, and errs too often."""
+    gray_suspects_at: float = 8.0
+    """Half-sickness is suspected above this score; at a blip rate of 1%, a failure adds 3 and a pass takes 0.21 away."""
+    gray_condemns_at: float = 16.0
+    """A machine is sick once that score has stayed here or above for `gray_after`."""
+    gray_after: Seconds = 300.0
+    """How long that score must have stayed there."""
     sick_after: Seconds = 30.0
     """The first failure must be at least this old before a machine is sick."""
     well_passes: int = 2
@@ -111,7 +119,31 @@ class Judgement:
     parole_passes: int = 6
     """Passes in a row of every check after which a sick machine has recovered by itself."""
     parole_after: Seconds = 60.0
-    """The time over which these passes must lie."""
+    """The time over which these passes must lie; each return of the last 24 h doubles it."""
+    paroles: int = 2
+    """After so many returns within 24 h, a machine that turns sick again is replaced, even if it recovers."""
+    flap_changes: int = 4
+    """So many changes between healthy and suspect within `flap_window` are flapping: out of the load balancer."""
+    flap_window: Seconds = 1800.0
+    """The time over which these changes are counted; a single failed question is no change."""
+    flap_passes: int = 12
+    """Passes in a row of every check that end a spell of flapping."""
+    flap_stable: Seconds = 300.0
+    """The time over which these passes must lie; each further spell within 24 h doubles it."""
+    flap_spells: int = 3
+    """With this spell within 24 h, a flapping machine is sick."""
+    slow_after: Seconds = 300.0
+    """A machine that is much slower than its peers for this long is suspect, and leaves the load balancer."""
+    slow_sick_after: Seconds = 600.0
+    """A slow machine that is still slow this much later is sick."""
+    compare_every: Seconds = 10.0
+    """How often the peers are compared, and blip rates learnt."""
+    heartbeat_phi: float = 8.0
+    """A heartbeat is stale when a silence as long as this comes by chance once in ten to the power of this."""
+    heartbeat_pause: Seconds = 30.0
+    """A pause between heartbeats that surprises nobody."""
+    heartbeat_deviation: Seconds = 1.0
+    """The least deviation that heartbeats are credited with."""
     silence_alone_after: Seconds = 180.0
     """Silence that nothing else confirms condemns only after this time, and only while the peers are well."""
     fresh_intervals: float = 2.5
@@ -121,13 +153,19 @@ class Judgement:
     startup_span: Seconds = 20.0
     """The time over which these passes must lie."""
     boot_deadline: Seconds = 600.0
-    """A new machine that has not passed its startup checks by then has failed to boot."""
+    """A new machine that has not passed its startup checks by then has failed to boot, until ten good boots are known."""
+    boot_least: Seconds = 120.0
+    """From then on it has one and a half times as long as the slowest of the last good boots, and at least this."""
+    boot_most: Seconds = 1800.0
+    """And at most this."""
     confirm_deadline: Seconds = 300.0
     """A new machine that is not healthy at the load balancer by then has failed."""
     unclear_deadline: Seconds = 900.0
     """An act that the cloud has not answered clearly by then is told to people; it is sent again all the same."""
     probation: Seconds = 600.0
     """A new machine is watched this long while it serves, before it counts as in service."""
+    probation_again: Seconds = 1800.0
+    """The same, in a slot of which a replacement has failed already within 24 h."""
     probation_quiet: Seconds = 120.0
     """Probation ends only after this time without a failure."""
     vanished_after: Seconds = 60.0
@@ -220,6 +258,44 @@ class Guards:
     """Fewer of the expected results than this share, and the supervisor is blind: it does nothing."""
     fresh_round: float = 0.9
     """The share of a silent machine's peers that must be well before silence alone condemns it."""
+    rescue_share: float = 0.3
+    """Machines that may be launched besides in a storm, while fewer serve than `serving_floor` wants; at least one."""
+    rescue_after: Seconds = 60.0
+    """A storm must have lasted this long before it is met with such machines."""
+    zone_surge: float = 0.33
+    """The same, while a zone or a subnet is out."""
+    zone_evacuate: bool = False
+    """While a zone is out, launch elsewhere until as many serve as wanted, not only as `serving_floor` wants."""
+    zone_well: float = 0.8
+    """A zone is over its trouble once this share of its machines is well."""
+    zone_quiet: Seconds = 600.0
+    """It must have been so for this long."""
+    shared_quiet: Seconds = 300.0
+    """Any other shared trouble is over once nothing has spoken for it this long."""
+    half_open: Seconds = 900.0
+    """After a storm, machines are healed one at a time for this long."""
+    unexplained_after: Seconds = 1800.0
+    """What stays unexplained this long, and may well be each for itself, is healed very slowly."""
+    unexplained_every: Seconds = 900.0
+    """Then one machine in this time."""
+    wave_gap: Seconds = 900.0
+    """Removals no further apart than this belong together: they go in waves of 1, 1, 2, 4, …"""
+    surprise_times: int = 20
+    """Removals in an hour, as a multiple of the failures to be expected, before all that may be wrong must be weighed."""
+    extra_share: float = 0.25
+    """Machines that may run besides those wanted: new ones, and those that are kept."""
+    extra_least: int = 3
+    """The same, for a small fleet."""
+    launch_burst: int = 10
+    """Launches that a cloud is asked for at once."""
+    launch_rate: int = 5
+    """Launches in a second after that; half as many each time that the cloud says it is too much."""
+    shadow_for: Seconds = 600.0
+    """A check that is new or was changed is only watched for this long, and for three rounds, before it votes."""
+    shadow_share: float = 0.8
+    """It votes if this share of the machines passes it that all others call healthy."""
+    shadow_again: float = 0.95
+    """The same, after an earlier version of it was found wrong."""
     approval_valid: Seconds = 1800.0
     """How long an approval is good for, in mode `approve`."""
     hold_for: Seconds = 14400.0

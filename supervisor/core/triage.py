@@ -10,27 +10,40 @@ from bisect import bisect
 from dataclasses import replace
 from typing import assert_never
 
-from supervisor.core import diagnosis, groups, incidents, inventory, plans, quarantine, workflow
+from supervisor.core import (
+    diagnosis,
+    fill,
+    images,
+    incidents,
+    inventory,
+    plans,
+    quarantine,
+    shadow,
+    shared,
+    storm,
+    workflow,
+)
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
-from supervisor.core.guards import breaker_allows
+from supervisor.core.guards import share
 from supervisor.core.health import Chart
 from supervisor.core.journal import Workflow, WorkflowKind
 from supervisor.core.machine import TargetHealth
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Removal, Resolution, Slot
-from supervisor.core.policy import Fill, Hold, Nothing, Remediate, Return, Withdraw, decide_instance, decide_slot
+from supervisor.core.policy import Fill, Hold, Nothing, Remediate, Return, Withdraw, decide_instance
 from supervisor.core.terms import COMING, SERVING, BootTime, FleetState, Health, Lifecycle
 
 RECHECK = 1.0  # seconds, while a guard holds: several of them change with time alone
 AGAIN = 0.05  # seconds: a decision changed something that another one reads
 CROWD = 32  # sick at once, beyond which they are looked at in turn
 CROWD_PAUSE = 0.25  # seconds between two looks at a crowd
+RETURNING = 0.1  # of the fleet, that go back into the load balancer at the same time
 LEDGER_KEPT = 8 * 86400.0
 
 
 def is_amnesty_over(ctx: Context, fleet: Fleet) -> bool:
     """Return whether enough clean rounds have passed to believe what is seen."""
-    return fleet.clean_rounds(ctx.now.boot) >= ctx.settings.judgement.amnesty_rounds
+    return fleet.is_amnesty_over(ctx.now.boot, ctx.settings.judgement)
 
 
 def is_due(ctx: Context, fleet: Fleet) -> bool:
@@ -49,11 +62,15 @@ def decide(ctx: Context, fleet: Fleet) -> None:
     fleet.decided_at = ctx.now.boot
     _ensure_slots(ctx, fleet)
     diagnosis.diagnose(ctx, fleet)
-    _watch_storm(ctx, fleet)
+    shadow.watch(ctx, fleet)
+    images.watch(ctx, fleet)
+    storm.watch(ctx, fleet)
+    shared.watch(ctx, fleet)
     for name in _patients(ctx, fleet):
         _decide_instance(ctx, fleet, name)
     _close_recovered(ctx, fleet)
-    _fill(ctx, fleet)
+    fill.fill(ctx, fleet)
+    storm.add(ctx, fleet)
     quarantine.retain(ctx, fleet)
     _trim_ledger(ctx)
     for _ in range(3):  # what one workflow ends, another may wait for
@@ -81,21 +98,6 @@ def _patients(ctx: Context, fleet: Fleet) -> list[str]:
     chosen = [*waiting[start:], *waiting[:start]][:CROWD]
     fleet.cursor = chosen[-1] if chosen else ""
     return chosen
-
-
-def _watch_storm(ctx: Context, fleet: Fleet) -> None:
-    """Tell when a storm begins and ends: its many incidents fold into these two messages."""
-    guards = ctx.settings.guards
-    allowed = breaker_allows(guards.breaker_share, fleet.policy.desired)
-    count = len(fleet.sick_lately(guards.breaker_window, ctx.now.boot))
-    name = fleet.policy.name
-    if count > allowed and not fleet.storm:
-        fleet.storm = True
-        text = f"{name}: {count} machines are sick (breaker: at most {allowed} of {fleet.policy.desired}); nobody is removed"
-        ctx.say("storm.begun", text, name)
-    elif count <= allowed and fleet.storm:
-        fleet.storm = False
-        ctx.say("storm.ended", f"{name}: the storm is over, {count} machines are sick", name)
 
 
 def _ensure_slots(ctx: Context, fleet: Fleet) -> None:
@@ -138,8 +140,9 @@ def _decide_instance(ctx: Context, fleet: Fleet, name: str) -> None:
         return
     incident = ctx.world.incident_of(fleet.policy.name, name)
     if chart.finding.health is Health.SICK and incident is None:
-        if fleet.storm and len(ctx.world.open_of[fleet.policy.name]) >= CROWD:
-            return  # told by the storm's own message; single incidents open when it is over
+        if shared.told_by(ctx, fleet, instance) is not None:
+            fleet.turned_sick.setdefault(name, ctx.now.boot)
+            return  # single incidents open when the shared trouble is over
         incident = incidents.open_sick(ctx, fleet, instance)
     under_way = ctx.world.workflow_of(name) is not None
     if incident is not None and incident.state is IncidentState.ESCALATED and chart.finding.health is Health.SICK:
@@ -158,18 +161,29 @@ def _decide_instance(ctx: Context, fleet: Fleet, name: str) -> None:
                 f"{incidents.place_of(instance)} is not ready: {chart.finding.reason}; it leaves the load balancer",
                 instance.fleet,
             )
+        case Return() if storm.is_surplus(ctx, fleet, instance) or not _may_return(ctx, fleet):
+            pass
         case Return():
             number = incident.id if incident else 0
             plans.begin(ctx, fleet, WorkflowKind.RETURN, number, slot=instance.slot, patient=name)
         case Hold():
             if set(decision.guards) <= quarantine.ROOM:
                 quarantine.make_room(ctx, fleet, decision.guards)
+            if diagnosis.ask_others(ctx, fleet, instance, decision.readings):
+                return
             if incident is not None and incident.state is not IncidentState.ESCALATED:
                 incidents.hold(ctx, incident, f"{decision.what} {name}", decision.readings)
         case Nothing() | Fill():
             pass
         case _:
             assert_never(decision)
+
+
+def _may_return(ctx: Context, fleet: Fleet) -> bool:
+    """Return whether one more may go back into the load balancer: after a long trouble they come one after another."""
+    running = (ctx.world.need(Workflow, number) for number in ctx.world.running[fleet.policy.name])
+    returning = sum(1 for w in running if w.kind is WorkflowKind.RETURN)
+    return returning < share(RETURNING, fleet.policy.desired)
 
 
 def _close_recovered(ctx: Context, fleet: Fleet) -> None:
@@ -189,59 +203,6 @@ def _close_recovered(ctx: Context, fleet: Fleet) -> None:
             if fleet.policy.group and instance.slot in ctx.world.slots_of[fleet.policy.name]:
                 continue  # until a new member serves in its place
             incidents.close(ctx, incident, Resolution.SET_ASIDE, f"{incident.instance} is set aside")
-
-
-def _fill(ctx: Context, fleet: Fleet) -> None:
-    """Launch what is missing: first boot, a raised desired size, a vanished machine. Nobody need be sick."""
-    name = fleet.policy.name
-    if fleet.inventory_at is None:
-        return
-    free = sorted(s for s in ctx.world.free_slots[name] if s < fleet.policy.desired)
-    empty = [s for s in free if (name, s) not in ctx.world.by_slot]
-    lost = incidents.awaiting(ctx, fleet)
-    if fleet.policy.group:
-        groups.adopt_late(ctx, fleet, empty)
-        empty = [s for s in empty if (name, s) not in ctx.world.by_slot]
-    for slot in empty:
-        if slot not in lost and not is_amnesty_over(ctx, fleet):
-            continue  # an inventory may still bring the machine that belongs here
-        incident = lost[slot] if slot in lost else incidents.open_missing(ctx, fleet, len(empty))
-        facts = ctx.facts(fleet, slot=slot, incident=incident)
-        match decide_slot(facts):
-            case Fill():
-                plans.begin(ctx, fleet, WorkflowKind.FILL, incident.id, slot=slot)
-                if incident.held:
-                    ctx.world.put(replace(ctx.world.need(Incident, incident.id), held=(), held_why=()))
-            case Hold() as held:
-                what = f"launch into slot {slot}" if slot in lost else f"launch {len(empty)}"
-                _hold_fill(ctx, incident, what, held)
-                groups.give_up(ctx, fleet, slot, incident.id, held.guards)
-            case _:
-                pass
-    missing = ctx.world.incident_of(name, "")
-    if missing is not None and not free:
-        incidents.resolve(ctx, missing, Resolution.FILLED, f"{name}: every machine is there")
-        missing = ctx.world.need(Incident, missing.id)
-        incidents.close(
-            ctx, missing, Resolution.FILLED, f"{name} is complete: {fleet.policy.desired} of {fleet.policy.desired}"
-        )
-    for slot, lost_incident in sorted(lost.items(), key=lambda item: item[1].id):
-        if (
-            slot not in free
-            and lost_incident.instance not in ctx.world.by_instance
-            and (name, slot) not in ctx.world.by_slot
-            and (not fleet.policy.group or groups.has_delivered(ctx, fleet, slot, lost_incident))
-        ):
-            current = ctx.world.need(Incident, lost_incident.id)
-            incidents.close(ctx, current, Resolution.REPLACED, f"slot {slot} is filled again")
-
-
-def _hold_fill(ctx: Context, incident: Incident, what: str, held: Hold) -> None:
-    if any(r.guard in ("needs_human", "lineage") for r in held.readings):
-        if incident.instance:
-            incidents.escalate(ctx, incident, "; ".join(r.sentence() for r in held.readings))
-        return
-    incidents.hold(ctx, ctx.world.need(Incident, incident.id), what, held.readings)
 
 
 def _trim_ledger(ctx: Context) -> None:
@@ -281,7 +242,7 @@ def _fleet_look(ctx: Context, fleet: Fleet) -> BootTime | None:
     running = [ctx.world.need(Workflow, number) for number in ctx.world.running[name]]
     lapsing = {w.patient for w in running if quarantine.is_lapsing(w)}
     busy = len(running) > len(lapsing) or ctx.world.open_of[name] or not is_amnesty_over(ctx, fleet)
-    if busy or fleet.sick or fleet.unready or fleet.withdrawn or ctx.holders:
+    if busy or diagnosis.is_watching(fleet) or fleet.sick or fleet.unready or fleet.withdrawn or ctx.holders:
         looks.append(now + RECHECK)
     for kept in ctx.kept(fleet):
         due = kept.expires_at if kept.stopped else min(kept.stop_at, kept.expires_at)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import groups, incidents, plans, quarantine
+from supervisor.core import diagnosis, groups, images, incidents, plans, quarantine
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, Reading, holding
@@ -116,11 +116,15 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
         if step.optional and all(reading.guard == "lb_floor" for reading in held):
             return _skip(ctx, workflow, step, held[0].sentence())
         guards = {reading.guard for reading in held}
-        if step.verb is Verb.ISOLATE and guards <= quarantine.ROOM:
+        if step.verb in (Verb.ISOLATE, Verb.LAUNCH) and guards <= quarantine.ROOM:
             quarantine.make_room(ctx, fleet, guards)
+        if diagnosis.ask_others(ctx, fleet, subject, held):
+            return False
         if incident is not None and incident.state is not IncidentState.CLOSED:
             incidents.hold(ctx, incident, step.name, held)
         return False
+    if step.verb is Verb.LAUNCH and not ctx.bucket.take(ctx.settings.guards, ctx.now.boot):
+        return False  # its turn comes: they are asked for one after another
     _unhold(ctx, workflow)
     request = plans.request_for(ctx, fleet, workflow, step, subject)
     ctx.world.put(Step(workflow.id, step.name, workflow.attempt, StepStatus.INTENT, ctx.now.wall, request, tries=0))
@@ -218,7 +222,7 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
     subject = _subject(ctx, workflow, step)
     chart = fleet.charts.get(subject.id) if subject else None
     judgement = ctx.settings.judgement
-    limit = judgement.boot_deadline if step.verb is Verb.WARM else judgement.confirm_deadline
+    limit = fleet.boots.deadline(judgement) if step.verb is Verb.WARM else judgement.confirm_deadline
     if subject is None or chart is None or subject.lifecycle in GONE:
         why = f"its machine is gone ({subject.ended})" if subject and subject.ended else "its machine is gone"
         _wait_failed(ctx, fleet, workflow, row, why, hopeless=subject is not None and subject.hopeless)
@@ -237,7 +241,14 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
         incident = ctx.world.get(Incident, workflow.incident)
         if step.verb is Verb.CONFIRM:
             _now_serves(ctx, fleet, ctx.world.need(Workflow, workflow.id), subject)
-        elif incident is not None and incident.state is not IncidentState.CLOSED:
+            return True
+        if (
+            step.subject is Subject.CANDIDATE
+            and row.intent_at > ctx.started.wall
+            and workflow.kind != WorkflowKind.ADOPT
+        ):
+            fleet.boots.note(ctx.since(row.intent_at))  # one that we have seen from its launch on
+        if incident is not None and incident.state is not IncidentState.CLOSED:
             ctx.note(incident, "incident.step", f"{subject.id} (zone {subject.zone}) passed its startup checks")
         return True
     if ctx.waited(row.intent_at) >= limit:
@@ -296,6 +307,7 @@ def _now_serves(ctx: Context, fleet: Fleet, workflow: Workflow, instance: Instan
         ctx.world.put(replace(place, occupant=instance.id, retry_at=None, served_at=ctx.now.wall, needs_human=""))
     if workflow.candidate:
         _launches_work(ctx, name)
+        images.launch_served(ctx, fleet, workflow)
     incident = ctx.world.get(Incident, workflow.incident)
     if incident is None or incident.state is IncidentState.CLOSED:
         return
@@ -354,6 +366,8 @@ def candidate_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str, *
         slot = ctx.world.need(Slot, name, workflow.slot)
         failures = max(slot.failures + 1, guards.launch_failures if hopeless else 0)
         slot = ctx.world.put(replace(slot, failures=failures))
+        if candidate is not None and not hopeless:
+            workflow = images.launch_failed(ctx, ctx.world.need(Workflow, workflow.id), why)
         if hopeless or failures >= guards.lineage_limit or ctx.lineage(slot) >= guards.lineage_limit:
             said = f"another launch would fail as well: {why}" if hopeless else f"{failures} launches in a row failed"
             ctx.world.put(replace(slot, needs_human=said if hopeless else f"{said}: {why}"))
@@ -361,7 +375,7 @@ def candidate_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str, *
             text = f"{said} — slot {slot.number}: `sickbay retry {name} {slot.number}` tries again"
             incidents.escalate(ctx, incident, text)
             return
-    if workflow.kind is WorkflowKind.ADOPT:
+    if workflow.kind in (WorkflowKind.ADOPT, WorkflowKind.RESCUE):
         plans.end(ctx, fleet, workflow, WorkflowState.FAILED, why)
         return
     wait = guards.launch_retry[min(failures - 1, len(guards.launch_retry) - 1)]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar, cast
 
-from supervisor.core.journal import Step, Workflow, WorkflowState
+from supervisor.core.journal import Step, Workflow, WorkflowKind, WorkflowState
 from supervisor.core.model import (
     AuditEntry,
     Change,
@@ -20,6 +20,7 @@ from supervisor.core.model import (
     Identity,
     Image,
     Incident,
+    IncidentKind,
     IncidentState,
     Instance,
     Learnt,
@@ -56,7 +57,11 @@ class World:
         self.census: dict[str, Counter[Place]] = defaultdict(Counter)  # fleet -> where its members stand
         self.open_incidents: dict[tuple[str, str, str], int] = {}  # (fleet, instance, about)
         self.open_of: dict[str, set[int]] = defaultdict(set)
+        self.shared: dict[str, set[int]] = defaultdict(set)  # fleet -> open incidents of a shared cause
         self.running: dict[str, set[int]] = defaultdict(set)
+        self.rescues: dict[str, set[int]] = defaultdict(
+            set
+        )  # fleet -> workflows that launched one more, however they ended
         self.by_instance: dict[str, int] = {}  # instance -> running workflow (patient or candidate)
         self.by_slot: dict[tuple[str, int], int] = {}
         self.kept: dict[str, set[str]] = defaultdict(set)  # fleet -> quarantined instances
@@ -196,8 +201,12 @@ class World:
             case Incident():
                 if record.state is not IncidentState.CLOSED:
                     _toggle(self.open_of[record.fleet], record.id, add=add)
+                    if record.kind is IncidentKind.SHARED:
+                        _toggle(self.shared[record.fleet], record.id, add=add)
                     _point(self.open_incidents, (record.fleet, record.instance, record.about), record.id, add=add)
             case Workflow():
+                if record.kind is WorkflowKind.RESCUE:
+                    _toggle(self.rescues[record.fleet], record.id, add=add)
                 if record.state is WorkflowState.RUNNING:
                     _toggle(self.running[record.fleet], record.id, add=add)
                     for instance in {record.patient, record.candidate} - {""}:

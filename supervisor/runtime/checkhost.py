@@ -48,6 +48,7 @@ class HostStats:
     """The last figures of a host, and how often it was started."""
 
     alive: bool = False
+    pid: int = 0
     restarts: int = -1
     last: Message = field(default_factory=dict)
 
@@ -168,7 +169,7 @@ class ChildHost:
         """Run one child until it ends; return why."""
         host = await HostProcess.start(self.name)
         self._writer = host.writer
-        self.stats.alive = True
+        self.stats.alive, self.stats.pid = True, host.pid
         self.stats.restarts += 1
         why = ""
         try:

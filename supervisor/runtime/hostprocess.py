@@ -77,6 +77,11 @@ class HostProcess:
         )
         return cls(reader, writer, process, printed, mark, recorder)
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     async def end(self) -> str:
         """Kill it, its process group, and whatever of it had hidden; return how it ended, in words."""
         self.writer.transport.abort()

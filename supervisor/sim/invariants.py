@@ -91,8 +91,11 @@ def one_machine_for_one_launch(e: Evidence) -> Iterator[Violation]:
 
 
 def only_the_ill_are_touched(e: Evidence) -> Iterator[Violation]:
-    """I3: nothing is taken from a machine that was never ill, unless an operator asked or it never served."""
+    """I3: nothing is taken from a machine that was never ill, unless an operator asked, it never served, or a storm
+    is over that it was launched in.
+    """
     never_served = {i.id for i in _instances(e) if not i.served}
+    never_served |= {r.candidate for r in e.of(Workflow) if isinstance(r, Workflow) and r.kind == "rescue"}
     for call in e.world.calls:
         request = call.request
         if not call.effect or not isinstance(request, DESTRUCTIVE):

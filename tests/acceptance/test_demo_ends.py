@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -35,3 +36,22 @@ def _read(path: Path) -> str:
         return path.read_bytes().decode(errors="replace")
     except OSError:
         return ""
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        pytest.param("slow", "was replaced by", id="a slow machine is replaced, alone"),
+        pytest.param("zone", "zone b was named, and nobody was removed", id="a zone that is out is named, not healed"),
+        pytest.param("blind", "it said that it could not see, touched nobody", id="who cannot see touches nobody"),
+    ],
+)
+@pytest.mark.timeout(240)
+def test_a_shared_or_slow_fault_is_answered_rightly(fault: str, told: str) -> None:
+    """On real processes: the right cause is named, and no innocent is removed."""
+    command = [sys.executable, "-m", "supervisor", "demo", "--once", "--fault", fault, "--json"]
+    demo = subprocess.run(command, capture_output=True, text=True, timeout=230, check=False)
+    outcome = json.loads(demo.stdout)
+
+    assert told in outcome["reason"]
+    assert (True, 0) == (outcome["healed"], demo.returncode)

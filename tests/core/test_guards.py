@@ -7,8 +7,20 @@ from typing import Any
 
 import pytest
 
-from supervisor.core.guards import GUARDS, Act, Facts, breaker_allows, floors, holding, holding_fill, read, share
-from supervisor.core.terms import Mode
+from supervisor.core.guards import (
+    GUARDS,
+    Act,
+    Facts,
+    _explanation,
+    breaker_allows,
+    floors,
+    holding,
+    holding_fill,
+    read,
+    share,
+    wave_base,
+)
+from supervisor.core.terms import Cause, Mode
 
 CALM = Facts(
     mode=Mode.AUTO, approved=False, by_operator=False, holders=(), held="", grace="", unheard="", fresh_rounds=2,
@@ -35,6 +47,8 @@ HOLDS: dict[str, tuple[Act, dict[str, Any], str]] = {
     "a burst of suspects": (Act.WITHDRAW, {"unwell": 3}, "burst: 3 sick or suspect (needs at most 2 of 6)"),
     "the breaker": (Act.REMEDIATE, {"sick_lately": 3}, "breaker: 3 sick lately, the removed ones counted (needs at most 2 of 6)"),
     "the breaker's calm": (Act.REMEDIATE, {"breaker_quiet": 60.0}, "breaker: 1 sick lately, the removed ones counted, calm needed for 60s more (needs at most 2 of 6)"),
+    "an outage": (Act.WITHDRAW, {"verdict": Cause.ZONE, "verdict_words": "zone a: 3 of 3 there are sick, 0 of 3 elsewhere (P 0.99)"}, "explanation: zone a: 3 of 3 there are sick, 0 of 3 elsewhere (P 0.99) (needs its own fault at 0.90 or more)"),
+    "others who were not asked": (Act.ISOLATE, {"challenge": "31 of 60 asked have answered (needs 54)"}, "challenge: 31 of 60 asked have answered (needs 54) (needs the others asked afresh, and well)"),
     "the load balancer floor": (Act.WITHDRAW, {"costs_capacity": True, "serving": 2}, "lb_floor: 2 serving afterwards (needs at least 3)"),
     "the serving floor": (Act.ISOLATE, {"costs_capacity": True, "serving": 4}, "serving_floor: 4 serving afterwards (needs at least 5)"),
     "concurrency": (Act.REMEDIATE, {"concurrent": 1}, "concurrency: 1 under way (needs fewer than 1)"),
@@ -51,6 +65,11 @@ HOLDS: dict[str, tuple[Act, dict[str, Any], str]] = {
     "an Auto Scaling group": (Act.LAUNCH, {"group": "web"}, 'group: Auto Scaling group "web" launches here (needs a new machine from it)'),
     "an amnesty at the end of a quarantine": (Act.TERMINATE, {"fresh_rounds": 0}, "amnesty: 0 clean rounds (needs 2 clean rounds)"),
     "observe mode, of what was left behind": (Act.SWEEP, {"mode": Mode.OBSERVE}, "mode: observe (needs auto)"),
+    "a zone in trouble": (Act.WITHDRAW, {"zone_trouble": "zone a is impaired (incident 7 of api)"}, "zone: zone a is impaired (incident 7 of api) (needs a zone that is well)"),
+    "waves not yet proved": (Act.REMEDIATE, {"waves": (3, 1)}, "waves: 3 in this spell, 1 of the waves before not yet proved (needs every earlier wave out of probation)"),
+    "a surprise without an explanation": (Act.REMEDIATE, {"hourly": 3, "hourly_allowed": 30, "explained": False}, "surprise: 3 removals in 1h (needs fewer than 2, or a full explanation)"),
+    "an image on trial": (Act.LAUNCH, {"image_trouble": "v2: 2 launches in a row failed"}, "image: v2: 2 launches in a row failed (needs an image that boots)"),
+    "too many extra machines": (Act.LAUNCH, {"extra": 3}, "extra_machines: 3 more than wanted run (needs fewer than 3)"),
     "failed launches": (Act.LAUNCH, {"launch_failures": 2}, "launch_breaker: 2 failed launches in a row (needs fewer than 2)"),
     "the machines' limit": (Act.LAUNCH, {"instances": 8, "instances_allowed": 8}, "max_instances: 8 machines (needs fewer than 8)"),
 }  # fmt: skip
@@ -86,6 +105,18 @@ PASSES: dict[str, tuple[Act, dict[str, Any]]] = {
     "the first in quarantine, at any price": (Act.ISOLATE, {"machine_cost": 24.0, "cost_allowed": 6.0}),
     "a price that nobody limits": (Act.ISOLATE, {"kept_cost": 48.0, "kept_running": 2, "machine_cost": 24.0}),
     "a half-open try after failed launches": (Act.LAUNCH, {"launch_failures": 2, "launch_half_open": True}),
+    "a storm, by a person's word": (
+        Act.REMEDIATE,
+        {
+            "sick_lately": 4,
+            "unwell": 4,
+            "zone_trouble": "zone a is impaired",
+            "permit": "ada allows it until 12:00 UTC",
+        },
+    ),
+    "a storm, half-open": (Act.ISOLATE, {"sick_lately": 4, "unwell": 4, "half_open": True}),
+    "many removals, all explained": (Act.REMEDIATE, {"hourly": 3, "hourly_allowed": 30}),
+    "the control of an image on trial": (Act.LAUNCH, {"launch_failures": 2, "extra": 3, "is_control": True}),
     "a launch in a storm": (Act.LAUNCH, {"sick_lately": 6}),
     "a launch below the floor": (Act.LAUNCH, {"serving": 0, "costs_capacity": True}),
 }
@@ -118,6 +149,30 @@ def test_the_floors(desired: int, lb: int, serving: int) -> None:
 def test_the_breaker_allows(desired: int, allowed: int) -> None:
     """Three tenths, never all of them, at least one."""
     assert allowed == breaker_allows(0.3, desired)
+
+
+def test_waves_double() -> None:
+    """One, one, two, four: the next wave waits for all that were begun before it."""
+    assert [0, 1, 2, 2, 4, 4, 4, 4, 8] == [wave_base(begun) for begun in range(9)]
+
+
+EXPLAINED: dict[str, tuple[dict[str, Any], bool]] = {
+    "its own fault": ({}, False),
+    "a zone": ({"verdict": Cause.ZONE}, True),
+    "a zone that is not over": ({"shared": "zone a is not over"}, True),
+    "a cohort, in waves": ({"verdict": Cause.COHORT, "waiver": "it is healed in waves"}, False),
+    "a dependency, by a person's word": ({"verdict": Cause.DEPENDENCY, "permit": "ada allows it"}, False),
+}
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_what_is_not_its_own_fault_is_held_unless_somebody_or_something_answers_for_it(name: str) -> None:
+    """And the reading says who or what that is."""
+    change, holds = EXPLAINED[name]
+    reading = _explanation(replace(CALM, **change))
+
+    assert holds is reading.holds
+    assert all(str(change[word]) in reading.value for word in ("waiver", "permit") if word in change)
 
 
 def test_a_share_is_rounded_down_and_at_least_one() -> None:

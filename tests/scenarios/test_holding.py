@@ -150,9 +150,12 @@ STORMS = {
 @pytest.mark.parametrize("spread", [False, True], ids=["in step", "spread"])
 @pytest.mark.parametrize("name", STORMS)
 def test_a_shared_fault_is_a_storm_and_nobody_is_removed(name: str, spread: bool) -> None:
-    """More sick than may plausibly be sick at once: nobody is removed, not even who is found sick first."""
+    """More sick than may plausibly be sick at once: nobody is removed, not even who is found sick first.
+
+    Without new machines to prove that they withstand it: see test_storms.
+    """
     count, behaviour = STORMS[name]
-    there = stage()
+    there = stage(settings(guards=Guards(rescue_after=86400.0)))
     there.world.checks_spread = spread
 
     async def story(service: Service, world: World) -> None:
@@ -169,7 +172,7 @@ def test_a_shared_fault_is_a_storm_and_nobody_is_removed(name: str, spread: bool
             world.behave(victim, Behaviour.WELL)
         await asyncio.sleep(600)
         assert [] == open_incidents(service)
-        assert {Resolution.RECOVERED} == {i.resolution for i in incidents(service)}
+        assert {i.resolution for i in incidents(service)} <= {Resolution.RECOVERED}  # most are told by the shared one
 
     there.live(story)
     assert [] == removals(there.world)

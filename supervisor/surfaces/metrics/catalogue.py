@@ -46,6 +46,9 @@ FLEET = ("fleet",)
 # -- the supervisor
 BUILD = Family("sickbay_build_info", Kind.INFO, ("version", "python"), "What runs.")
 BLIND = Family("sickbay_blind", G, (), "Whether the supervisor can't believe its own eyes: 1 while it can't.")
+SELF_SCORE = Family(
+    "sickbay_self_score", G, (), "How slow the supervisor itself is, 0 to 8: time limits are multiplied by one more."
+)
 SENTINEL_UP = Family(
     "sickbay_sentinel_up",
     G,

@@ -75,8 +75,9 @@ def read_supervisor(ctx: Context, sheet: Sheet) -> None:
     """Read the supervisor itself."""
     sheet.put(c.BUILD, 1, __version__, platform.python_version())
     sheet.put(c.BLIND, float(bool(ctx.sight.blind)))
-    for name, (ok, _) in sorted(ctx.sight.sentinels.items()):
-        sheet.put(c.SENTINEL_UP, float(ok), name)
+    sheet.put(c.SELF_SCORE, ctx.sight.score)
+    for name, sentinel in sorted(ctx.sight.sentinels.items()):
+        sheet.put(c.SENTINEL_UP, float(sentinel.ok), name)
     sheet.put(c.HOLDERS, ctx.world.count(Holder))
 
 

@@ -1,0 +1,72 @@
+"""Whether the signs of life still come that a machine sends by itself, by another way than the checks go.
+
+Phi accrual (Hayashibara 2004): φ = -log10 P(a beat is still to come after so long a silence), from the running mean
+and deviation of the machine's own beats. A stale heartbeat alone accuses nobody; it is a second class of evidence.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from math import erfc, inf, log10, sqrt
+from statistics import NormalDist
+
+from supervisor.core.settings import Judgement
+from supervisor.core.terms import BootTime
+
+WINDOW = 100  # beats that the mean and the deviation remember
+
+
+class Heartbeat:
+    """The beats of one machine: constant memory, however many there were."""
+
+    __slots__ = ("_deviation", "_expected", "_variance", "beats", "last", "mean", "stale_at")
+
+    def __init__(self) -> None:
+        """Start before the first beat."""
+        self.last: BootTime = -inf
+        self.beats = 0
+        self.mean = 0.0
+        self._variance = 0.0
+        self._expected = 0.0
+        self._deviation = 1.0
+        self.stale_at: BootTime = -inf
+
+    def beat(self, at: BootTime, judgement: Judgement) -> None:
+        """Take one beat; one that is older than the last, or was counted, says nothing new."""
+        if at <= self.last:
+            return
+        if self.beats:
+            gap = at - self.last
+            weight = 1 / min(self.beats, WINDOW)
+            off = gap - self.mean
+            self.mean += weight * off
+            self._variance = (1 - weight) * (self._variance + weight * off * off)
+        self.beats += 1
+        self.last = at
+        self._expected = self.mean + judgement.heartbeat_pause
+        self._deviation = max(judgement.heartbeat_deviation, sqrt(self._variance))
+        self._set_limit(judgement)
+
+    def excuse(self, now: BootTime, judgement: Judgement) -> None:
+        """Begin to wait afresh: beats may have been missed by us."""
+        self.last = max(self.last, now)
+        self._set_limit(judgement)
+
+    def _set_limit(self, judgement: Judgement) -> None:
+        self.stale_at = self.last + self._expected + _deviations(judgement.heartbeat_phi) * self._deviation
+
+    def phi(self, now: BootTime) -> float:
+        """Return how surprising the silence is: 8 means that it comes by chance once in 10^8 beats."""
+        deviations = (now - self.last - self._expected) / self._deviation
+        chance = 0.5 * erfc(deviations / sqrt(2))
+        return -log10(chance) if chance > 0 else inf
+
+    def is_fresh(self, now: BootTime) -> bool:
+        """Return whether the silence is still an ordinary one."""
+        return now < self.stale_at
+
+
+@cache
+def _deviations(phi: float) -> float:
+    """Return how many deviations beyond the expected moment φ is reached."""
+    return -NormalDist().inv_cdf(10**-phi)

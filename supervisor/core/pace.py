@@ -1,0 +1,144 @@
+"""Slow machines: those whose answers take much longer than their peers', for minutes.
+
+Peers are the machines of one fleet and one type, compared check by check. The hot path only compares an answer with a
+limit; the limit follows from the peers' median and spread every few seconds. When the median itself has moved, no
+machine is at fault for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import exp, inf, log
+from statistics import median
+
+from supervisor.core.settings import Judgement
+from supervisor.core.terms import BootTime, Role, Seconds
+
+PEERS = 5  # besides itself
+SAMPLE = 1000  # of a large fleet, so many speak for all
+DEVIATIONS = 5.0
+RATIO = 2.0
+LEAST_SPREAD = 0.1
+SHARE = 0.8
+MOVED = 1.5
+MEMORY: Seconds = 3600.0
+MILLISECOND: Seconds = 0.001  # differences below are the network's mood
+LEAST_LIMIT: Seconds = 0.010
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """A machine's answers to a check have been slow since `since`."""
+
+    check: str
+    role: Role
+    since: BootTime
+    latency: Seconds
+    median: Seconds
+
+    @property
+    def words(self) -> str:
+        """Say how slow, for people."""
+        times = self.latency / max(self.median, MILLISECOND)
+        return f"{self.check}: {times:.1f} times as slow as its peers ({self.latency:.3g}s, median {self.median:.3g}s)"
+
+
+class _Trail:
+    """The last comparisons of one machine, newest in the lowest bit."""
+
+    __slots__ = ("begun", "bits", "seen")
+
+    def __init__(self, begun: BootTime) -> None:
+        self.begun = begun
+        self.bits = 0
+        self.seen = 0
+
+    def take(self, window: int, *, slow: bool) -> None:
+        self.bits = ((self.bits << 1) | slow) & ((1 << window) - 1)
+        self.seen = min(self.seen + 1, window)
+
+    @property
+    def share(self) -> float:
+        return self.bits.bit_count() / self.seen
+
+
+class Pace:
+    """How fast one check is answered by the machines of one type."""
+
+    __slots__ = ("_compared_at", "_memory", "_slow", "_trails", "check", "late", "limit", "median", "role")
+
+    def __init__(self, check: str, role: Role) -> None:
+        """Start without a limit: nobody is slow."""
+        self.check = check
+        self.role = role
+        self.limit: Seconds = inf
+        self.median: Seconds = 0.0
+        self.late: set[str] = set()  # who was above the limit since the last comparison
+        self._memory: float | None = None
+        self._compared_at: BootTime | None = None
+        self._trails: dict[str, _Trail] = {}
+        self._slow: set[str] = set()
+
+    def set_limit(self, latencies: Sequence[Seconds], now: BootTime) -> None:
+        """Derive the limit from the peers' latest answers; too few of them, or a moved median, and there is none."""
+        self.limit = inf
+        if len(latencies) <= PEERS:
+            return
+        logs = [log(max(latency, MILLISECOND)) for latency in latencies]
+        middle = median(logs)
+        spread = max(LEAST_SPREAD, 1.4826 * median(abs(x - middle) for x in logs))
+        self.median = exp(middle)
+        if self._memory is None or self._compared_at is None:
+            self._memory = middle
+        moved = abs(middle - self._memory) > log(MOVED)
+        elapsed = now - self._compared_at if self._compared_at is not None else 0.0
+        self._memory += (middle - self._memory) * (1 - exp(-elapsed / MEMORY))
+        self._compared_at = now
+        if moved:
+            self._trails.clear()
+        else:
+            self.limit = max(LEAST_LIMIT, exp(middle + max(DEVIATIONS * spread, log(RATIO))))
+
+    def compare(
+        self, latest: dict[str, Seconds | None], judgement: Judgement, now: BootTime
+    ) -> Iterator[tuple[str, Slow | None]]:
+        """Compare whom `watched` named, by their latest answers (None: none since); yield who is slow, and who no more."""
+        window = max(1, round(judgement.slow_after / judgement.compare_every))
+        for name in sorted(latest):
+            latency = latest[name]
+            if latency is None:
+                continue
+            trail = self._trails.get(name)
+            if trail is None:
+                trail = self._trails[name] = _Trail(now)
+            trail.take(window, slow=latency > self.limit)
+            if not trail.bits:
+                del self._trails[name]
+            if trail.share >= SHARE and now - trail.begun >= judgement.slow_after:
+                self._slow.add(name)
+                yield name, Slow(self.check, self.role, trail.begun, latency, self.median)
+            elif name in self._slow:
+                self._slow.discard(name)
+                yield name, None
+        for name in sorted(self._slow - self._trails.keys()):
+            self._slow.discard(name)
+            yield name, None
+
+    def forget(self, name: str) -> None:
+        """Forget a machine that has left."""
+        self.late.discard(name)
+        self._slow.discard(name)
+        self._trails.pop(name, None)
+
+    def begin_amnesty(self) -> None:
+        """Forget who was slow."""
+        self.late.clear()
+        self._slow.clear()
+        self._trails.clear()
+
+    def watched(self) -> set[str]:
+        """Return who was late since the last comparison, or of late; and begin anew."""
+        found = self.late | self._trails.keys()
+        self.late = set()
+        return found

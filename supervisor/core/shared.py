@@ -1,0 +1,189 @@
+"""The incident of a shared trouble: opened once when the verdict is that many are sick of one cause, told on its edges.
+
+    opened (one page) -> the verdict changes -> its group is well for a while -> closed, with what it came to
+
+Called by triage before it looks at single machines: those that it covers get no incident of their own, and those that
+have one already are held. What is left sick when it ends is judged one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from supervisor.core import diagnosis, incidents, plans, shadow, troubles
+from supervisor.core.context import Context
+from supervisor.core.duration import words
+from supervisor.core.fleet import Fleet
+from supervisor.core.model import Incident, IncidentKind, Instance, Removal, Resolution
+from supervisor.core.terms import SERVING, Cause, Health, Seconds
+from supervisor.core.verdict import Verdict
+
+HEALED = frozenset({Cause.INSTANCE, Cause.IMAGE, Cause.COHORT})
+"""Verdicts under which machines are healed, each with an incident of its own."""
+SHOWN = 3  # explanations that are told where none stands
+
+
+def watch(ctx: Context, fleet: Fleet) -> None:
+    """Open, tell and close the shared trouble of a fleet."""
+    verdict = _verdict(ctx, fleet)
+    trouble = troubles.of(ctx.world, fleet.policy.name)
+    if verdict is None or _about(verdict) != fleet.shared_over:
+        fleet.shared_over = ""
+    if verdict is not None and trouble is None and not fleet.shared_over:
+        _open(ctx, fleet, verdict)
+    elif verdict is not None and trouble is not None:
+        _go_on(ctx, fleet, trouble, verdict)
+    if verdict is None or verdict.cause in troubles.PLACES:
+        _end_when_well(ctx, fleet, stands=verdict is not None)
+    else:
+        fleet.shared_calm = None
+
+
+def told_by(ctx: Context, fleet: Fleet, instance: Instance) -> Incident | None:
+    """Return the shared trouble that tells of a sick machine, so that it needs no incident of its own."""
+    trouble = troubles.of(ctx.world, fleet.policy.name)
+    if trouble is None:
+        return None
+    covering = troubles.covering(ctx.world, fleet, instance)
+    if covering is not None:
+        return covering
+    facts = ctx.facts(fleet, instance=instance)
+    if facts.permit or facts.waiver or facts.half_open:
+        return None
+    own = diagnosis.verdict_on(ctx, fleet, instance).cause in HEALED
+    return None if own and not fleet.storm else trouble
+
+
+def _verdict(ctx: Context, fleet: Fleet) -> Verdict | None:
+    """Return what is shared, if anything is: the verdict, or a storm that it does not explain."""
+    verdict = fleet.verdict
+    if verdict.cause is Cause.BLIND and ctx.sight.blind:
+        return None  # told once for all fleets, by those who watch our own eyes
+    if verdict.cause is Cause.UNEXPLAINED:
+        lasting = ctx.now.boot - verdict.since >= ctx.settings.judgement.sick_after
+        return verdict if fleet.storm or (lasting and fleet.sick) else None
+    if verdict.cause is not Cause.INSTANCE:
+        return verdict
+    if fleet.storm and not ctx.sight.blind:
+        return replace(verdict, cause=Cause.UNEXPLAINED, sentence="more are sick at once than may be by chance")
+    return None
+
+
+def _about(verdict: Verdict) -> str:
+    if verdict.cause is Cause.UNEXPLAINED:
+        return "many at once"
+    return f"{verdict.label or verdict.cause} {verdict.value}".strip()
+
+
+def _open(ctx: Context, fleet: Fleet, verdict: Verdict) -> None:
+    about, name = _about(verdict), fleet.policy.name
+    waited = max(0.0, ctx.now.boot - verdict.since)
+    cause = verdict.sentence or f"{about}: {len(fleet.sick)} sick, {len(fleet.suspects)} suspect"
+    trouble = incidents.open_shared(ctx, fleet, about, verdict.cause, verdict.probability, cause, waited)
+    fleet.shared_calm = None
+    ctx.note(trouble, "incident.opened", f"{name}: {cause}; {_answer(ctx, fleet, verdict)}{_ranked(verdict)}")
+    _answered(ctx, fleet, verdict)
+    for number in sorted(ctx.world.open_of[name]):
+        single = ctx.world.need(Incident, number)
+        instance = ctx.world.get(Instance, single.instance) if single.kind is IncidentKind.SICK else None
+        busy = single.instance in ctx.world.by_instance
+        if instance is not None and not busy and told_by(ctx, fleet, instance) is not None:
+            ctx.note(single, "incident.note", f"part of incident {trouble.id}: {about}")
+
+
+def _go_on(ctx: Context, fleet: Fleet, trouble: Incident, verdict: Verdict) -> None:
+    """Tell a change of the verdict: what it is about, and what is done."""
+    about = _about(verdict)
+    milder = verdict.cause is Cause.UNEXPLAINED and trouble.verdict is not Cause.UNEXPLAINED
+    if milder or (trouble.about, trouble.verdict) == (about, verdict.cause):
+        return  # what was named once stays named until it is over, or has another name
+    cause = verdict.sentence or about
+    trouble = ctx.world.put(
+        replace(
+            trouble,
+            about=about,
+            verdict=verdict.cause,
+            sure=verdict.probability,
+            cause=cause,
+            version=trouble.version + 1,
+        )
+    )
+    ctx.note(trouble, "incident.verdict", f"{cause}; {_answer(ctx, fleet, verdict)}{_ranked(verdict)}")
+    _answered(ctx, fleet, verdict)
+
+
+def _answered(ctx: Context, fleet: Fleet, verdict: Verdict) -> None:
+    if verdict.cause is Cause.CHECK:
+        shadow.condemn(ctx, fleet, verdict.value, verdict.sentence or "many fail it that are well otherwise")
+
+
+def _answer(ctx: Context, fleet: Fleet, verdict: Verdict) -> str:
+    """Say what is done about it, and what is not."""
+    match verdict.cause:
+        case Cause.ZONE | Cause.SUBNET:
+            return f"nobody is removed there, and new machines are launched elsewhere than in {verdict.value}"
+        case Cause.IMAGE if troubles.accuses_good_image(ctx.world, fleet):
+            return "it is the image that healing launches: nobody is replaced until another one is good"
+        case Cause.IMAGE:
+            good = plans.last_known_good(ctx, fleet)
+            return f"who is sick is replaced from {good.version or good.id}, one wave after another"
+        case Cause.DEPENDENCY:
+            return f"nobody is removed or restarted: look at {verdict.value}"
+        case Cause.CHECK:
+            return f"{verdict.value} has no vote any more until it is another version; the other checks judge on"
+        case Cause.BLIND:
+            return "we can't see well enough: nobody is removed"
+        case Cause.COHORT:
+            return "who is sick is replaced in waves, elsewhere where that is possible"
+        case _:
+            return "nobody is removed until it is understood"
+
+
+def _ranked(verdict: Verdict) -> str:
+    if verdict.cause is not Cause.UNEXPLAINED or not verdict.ranked:
+        return ""
+    best = ", ".join(f"{e.words} ({e.probability:.2f})" for e in verdict.ranked[:SHOWN])
+    return f"; it may be: {best}"
+
+
+def _end_when_well(ctx: Context, fleet: Fleet, *, stands: bool) -> None:
+    """Close the trouble once its group has been well for long enough, whatever is left."""
+    trouble = troubles.of(ctx.world, fleet.policy.name)
+    if trouble is None:
+        return
+    guards = ctx.settings.guards
+    if trouble.verdict in troubles.PLACES:
+        calm = _share_well(ctx, fleet) >= guards.zone_well
+        needed: Seconds = guards.zone_quiet
+    else:
+        calm, needed = not stands, guards.shared_quiet
+    if not calm or ctx.sight.blind:
+        fleet.shared_calm = None
+        return
+    if fleet.shared_calm is None:
+        fleet.shared_calm = ctx.now.boot
+    if ctx.now.boot - fleet.shared_calm >= needed:
+        fleet.shared_calm = None
+        fleet.shared_over = trouble.about if stands else ""
+        fleet.half_open_until = ctx.now.boot + guards.half_open  # what is left is healed one by one
+        _close(ctx, fleet, trouble)
+
+
+def _share_well(ctx: Context, fleet: Fleet) -> float:
+    """Return the share of a place's serving machines that is well; 1 where there are none."""
+    there = [
+        i
+        for i in (ctx.world.need(Instance, member) for member in ctx.world.members[fleet.policy.name])
+        if i.lifecycle in SERVING and troubles.covering(ctx.world, fleet, i) is not None
+    ]
+    well = sum(1 for i in there if fleet.chart(i.id).finding.health is Health.HEALTHY)
+    return well / len(there) if there else 1.0
+
+
+def _close(ctx: Context, fleet: Fleet, trouble: Incident) -> None:
+    removed = sum(1 for r in ctx.world.values(Removal) if r.fleet == trouble.fleet and r.at >= trouble.opened_at)
+    whom = "nobody was removed" if not removed else f"{removed} removed meanwhile"
+    left = f"; {len(fleet.sick)} still sick are judged one by one" if fleet.sick else ""
+    lasted = words((ctx.now.wall - trouble.suspected_at).total_seconds())
+    text = f"{trouble.fleet}: {trouble.about} is over after {lasted}, {whom}{left}"
+    incidents.close(ctx, ctx.world.need(Incident, trouble.id), Resolution.RECOVERED, text)

@@ -1,0 +1,162 @@
+"""The storm: when too many are sick at once, what is added meanwhile, and the careful way back.
+
+    calm -> storm (nobody is removed, machines may be added) -> half-open (one at a time) -> calm
+
+Called by triage. Machines that were added fill the next free slot; those that no slot needs in the end are let go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil
+
+from supervisor.core import incidents, plans, quarantine, troubles
+from supervisor.core.context import Context
+from supervisor.core.fleet import Fleet
+from supervisor.core.guards import Act, breaker_allows, floors, holding, holding_fill
+from supervisor.core.journal import Workflow, WorkflowKind, WorkflowState
+from supervisor.core.model import Incident, Instance
+from supervisor.core.terms import SERVING, Cause, Health, Lifecycle
+
+TRIAL = 2  # machines that are added first: whether new ones withstand what made the others sick
+ADDED_FOR = troubles.PLACES | {Cause.COHORT, Cause.UNEXPLAINED, Cause.FLEET}
+"""Causes against which a new machine may help. Where a dependency is down it is one more that asks it."""
+
+
+def watch(ctx: Context, fleet: Fleet) -> None:
+    """Tell when a storm begins and when it ends: its many incidents fold into these two messages."""
+    guards, now, name = ctx.settings.guards, ctx.now.boot, fleet.policy.name
+    allowed = breaker_allows(guards.breaker_share, fleet.policy.desired)
+    count = len(fleet.sick_lately(guards.breaker_window, now))
+    if count > allowed:
+        fleet.storm_calm = None
+        if not fleet.storm and not ctx.sight.blind:
+            fleet.storm = True
+            share = f"breaker: at most {allowed} of {fleet.policy.desired}"
+            ctx.say("storm.begun", f"{name}: {count} machines are sick ({share}); nobody is removed", name)
+    elif fleet.storm:
+        fleet.storm_calm = now if fleet.storm_calm is None else fleet.storm_calm
+        if now - fleet.storm_calm >= guards.breaker_quiet:
+            fleet.storm = False
+            fleet.half_open_until = now + guards.half_open
+            ctx.say(
+                "storm.ended", f"{name}: the storm is over, {count} machines are sick; one is healed at a time", name
+            )
+
+
+def add(ctx: Context, fleet: Fleet) -> None:
+    """Launch machines besides those wanted while too few serve, and let go of those that nobody needs any more."""
+    trouble = troubles.of(ctx.world, fleet.policy.name)
+    if trouble is None:
+        _let_go(ctx, fleet)
+        return
+    if trouble.verdict not in ADDED_FOR or fleet.policy.group:
+        return
+    tried = [w for w in _rescues(ctx, fleet) if w.incident == trouble.id]
+    coming = [w for w in tried if w.state is WorkflowState.RUNNING]
+    serve = [w for w in tried if w.state is WorkflowState.DONE]
+    failed = [w for w in tried if w.state is WorkflowState.FAILED]
+    room = _room(ctx, fleet, trouble)
+    proved = sum(1 for w in serve if _is_proved(ctx, fleet, w.candidate))
+    if proved >= min(TRIAL, room):
+        _open_half(ctx, fleet, trouble, proved)
+    if failed and not serve:
+        if not coming and len(failed) >= min(TRIAL, room):
+            text = f"{len(failed)} machines launched besides fail as well ({failed[-1].outcome}): no more are launched"
+            incidents.escalate(ctx, trouble, text)
+        if len(failed) + len(coming) >= min(TRIAL, room):
+            return
+    most = room if serve else min(TRIAL, room)
+    count = min(_wanted(ctx, fleet, trouble) - len(coming), most - len(coming) - len(serve))
+    lasts = fleet.shared_calm is None and (trouble.verdict in troubles.PLACES or fleet.sick)
+    if lasts and count > 0 and ctx.waited(trouble.opened_at) >= ctx.settings.guards.rescue_after:
+        _launch(ctx, fleet, trouble, count)
+
+
+def _is_proved(ctx: Context, fleet: Fleet, name: str) -> bool:
+    """Return whether a new machine has served well for a while: what made the others sick might take its time."""
+    instance, chart = ctx.world.get(Instance, name), fleet.charts.get(name)
+    if instance is None or chart is None or instance.lifecycle not in SERVING or not chart.serving:
+        return False
+    long = ctx.since(instance.since) >= ctx.settings.judgement.probation_quiet
+    return long or instance.lifecycle is Lifecycle.IN_SERVICE
+
+
+def _room(ctx: Context, fleet: Fleet, trouble: Incident) -> int:
+    guards = ctx.settings.guards
+    share = guards.zone_surge if trouble.verdict in troubles.PLACES else guards.rescue_share
+    return max(1, ceil(share * fleet.policy.desired))
+
+
+def _wanted(ctx: Context, fleet: Fleet, trouble: Incident) -> int:
+    """Return how many machines too few serve."""
+    guards, desired = ctx.settings.guards, fleet.policy.desired
+    floor = floors(desired, guards.lb_floor, guards.serving_floor)[1]
+    evacuated = trouble.verdict in troubles.PLACES and guards.zone_evacuate
+    return (desired if evacuated else floor) - fleet.serving
+
+
+def _launch(ctx: Context, fleet: Fleet, trouble: Incident, count: int) -> None:
+    if not {place.zone for place in fleet.policy.places} - troubles.impaired(ctx.world).keys():
+        return  # no zone is left that is well
+    facts = ctx.facts(fleet, incident=trouble)
+    held = tuple(r for r in holding_fill(facts) if r.guard != "extra_machines")
+    if facts.blind or held:
+        incidents.hold(ctx, trouble, "launch besides", held)
+        return
+    incidents.hold(ctx, trouble, "launch besides", ())
+    for _ in range(count):
+        plans.begin(ctx, fleet, WorkflowKind.RESCUE, trouble.id)
+    text = f"{fleet.serving} of {fleet.policy.desired} serve: {count} launched besides, nobody is removed"
+    ctx.note(ctx.world.need(Incident, trouble.id), "incident.step", text)
+
+
+def _open_half(ctx: Context, fleet: Fleet, trouble: Incident, count: int) -> None:
+    """New machines withstand it: heal one at a time, while it lasts and a while longer."""
+    if ctx.now.boot >= fleet.half_open_until:
+        text = (
+            f"{count} machines launched besides serve well: half-open, one is healed at a time where nothing else holds"
+        )
+        ctx.note(trouble, "incident.note", text)
+    fleet.half_open_until = ctx.now.boot + ctx.settings.guards.half_open
+
+
+def _rescues(ctx: Context, fleet: Fleet) -> list[Workflow]:
+    return [ctx.world.need(Workflow, number) for number in sorted(ctx.world.rescues[fleet.policy.name])]
+
+
+def _let_go(ctx: Context, fleet: Fleet) -> None:
+    """Take one machine after another out that was added, and that no slot needs now that all is well."""
+    name = fleet.policy.name
+    spare = {w.candidate for w in _rescues(ctx, fleet)} & ctx.world.members[name]
+    spare = {i for i in spare if ctx.world.need(Instance, i).slot is None}
+    if not spare or spare & ctx.world.by_instance.keys():
+        return
+    for instance in sorted(spare):
+        known = ctx.world.need(Instance, instance)
+        if known.lifecycle is Lifecycle.WITHDRAWN and fleet.chart(instance).finding.health is Health.HEALTHY:
+            _set_aside(ctx, fleet, known)
+            return
+    busy = fleet.storm or fleet.sick or fleet.suspects or ctx.world.free_slots[name] or ctx.world.running[name]
+    if busy or ctx.now.boot < fleet.half_open_until or fleet.serving <= fleet.policy.desired:
+        return
+    leaving = next((i for i in sorted(spare) if ctx.world.need(Instance, i).lifecycle in SERVING), None)
+    if leaving is None or holding(Act.WITHDRAW, ctx.facts(fleet, instance=ctx.world.need(Instance, leaving))):
+        return
+    plans.begin(ctx, fleet, WorkflowKind.WITHDRAW, 0, patient=leaving)
+    where = incidents.place_of(ctx.world.need(Instance, leaving))
+    ctx.say("storm.surplus", f"{where} was launched in a storm that is over, and is no longer needed", name)
+
+
+def _set_aside(ctx: Context, fleet: Fleet, instance: Instance) -> None:
+    """Hand one over to those that are kept, at the end of its time: there is nothing to be learnt from it."""
+    kept = quarantine.keep(ctx, fleet, instance.id, 0, "launched in a storm, and no longer needed")
+    ctx.world.put(replace(kept, expires_at=ctx.now.wall))
+    ctx.move(instance, Lifecycle.BOOT_FAILED)
+
+
+def is_surplus(ctx: Context, fleet: Fleet, instance: Instance) -> bool:
+    """Return whether a machine leaves because no slot needs it: then it does not come back by being well."""
+    if instance.slot is not None or troubles.of(ctx.world, instance.fleet) is not None:
+        return False
+    return any(w.candidate == instance.id for w in _rescues(ctx, fleet))

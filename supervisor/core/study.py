@@ -1,0 +1,119 @@
+"""Looks at a whole fleet every few seconds, where the hot path may not: learns, and compares the peers.
+
+Called by the engine at each step; it does nothing until its time has come.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from supervisor.core import learnt, triage
+from supervisor.core.context import Context
+from supervisor.core.evidence import Tally
+from supervisor.core.fleet import Fleet
+from supervisor.core.pace import SAMPLE, Pace
+from supervisor.core.settings import CheckPolicy
+from supervisor.core.terms import Role, Seconds, Status
+
+CALM_SHARE = 0.02  # of the machines may be suspect while blips are counted; one at least
+BROKEN_LEAST = 20  # results, before a check's share of UNKNOWN says anything
+BROKEN_SHARE = 0.05
+HALF = 0.5
+
+
+def study(ctx: Context, fleet: Fleet) -> list[str]:
+    """Learn from the last few seconds; return whose pace has changed, to be judged afresh."""
+    judgement, now = ctx.settings.judgement, ctx.now.boot
+    elapsed = now - fleet.studied_at
+    if elapsed < judgement.compare_every:
+        return []
+    since, fleet.studied_at = fleet.studied_at, now
+    frozen = _is_frozen(ctx, fleet)
+    for name, blips in fleet.blips.items():
+        blips.study(fleet.tallies[name], now, frozen=frozen)
+    fleet.weigh(judgement)
+    fleet.lifespan.serve(fleet.serving, min(elapsed, 2 * judgement.compare_every))
+    heard = [c.heartbeat for c in fleet.charts.values() if c.heartbeat is not None]
+    fleet.heartbeats_come = sum(1 for h in heard if h.is_fresh(now)) >= HALF * len(heard)
+    changed = [] if frozen and ctx.sight.blind else _compare(ctx, fleet, since)
+    learnt.save(ctx, fleet)
+    return changed
+
+
+def broken(ctx: Context) -> str:
+    """Return that most checks fail themselves, or ''; one check that does so is at fault itself, not our host."""
+    shares = [share for fleet in ctx.fleets.values() for share in fleet.broken.values()]
+    bad = [share for share in shares if share > BROKEN_SHARE]
+    if len(bad) < 2 or len(bad) <= HALF * len(shares):
+        return ""
+    return f"{len(bad)} of {len(shares)} checks fail themselves"
+
+
+class Shares:
+    """How large a share of each check's results was UNKNOWN since the last tick."""
+
+    def __init__(self) -> None:
+        """Begin to count."""
+        self._seen: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def tick(self, ctx: Context) -> None:
+        """Count what came in since the last tick; too little leaves a share as it is."""
+        for name, fleet in ctx.fleets.items():
+            fleet.broken = {check: share for check, share in fleet.broken.items() if check in fleet.tallies}
+            for check, tally in fleet.tallies.items():
+                unknown, total = tally[Status.UNKNOWN], _total(tally)
+                unknown_before, total_before = self._seen.get((name, check), (0, 0))
+                if total < total_before:
+                    unknown_before = total_before = 0
+                if total - total_before >= BROKEN_LEAST or (name, check) not in self._seen:
+                    came = max(1, total - total_before)
+                    fleet.broken[check] = (unknown - unknown_before) / came
+                    self._seen[name, check] = (unknown, total)
+
+
+def _total(tally: Tally) -> int:
+    return sum(tally.values())
+
+
+def _is_frozen(ctx: Context, fleet: Fleet) -> bool:
+    """Return whether failures are no blips now: something is wrong, or we can't tell."""
+    suspects = len(fleet.suspects) > max(1.0, CALM_SHARE * fleet.policy.desired)
+    unsure = bool(ctx.sight.blind) or not triage.is_amnesty_over(ctx, fleet)
+    return bool(suspects or unsure or fleet.sick or ctx.world.open_of[fleet.policy.name])
+
+
+def _compare(ctx: Context, fleet: Fleet, since: float) -> list[str]:
+    stride = max(1, len(fleet.charts) // SAMPLE)
+    sample = [c for c in islice(fleet.charts.values(), 0, None, stride) if c.observed]
+    changed: list[str] = []
+    for check in fleet.policy.checks:
+        if check.role not in (Role.LIVENESS, Role.READINESS):
+            continue
+        latest: dict[Pace, list[Seconds]] = {}
+        for chart in sample:
+            evidence = chart.checks[check.name]
+            if evidence.fails == 0 and evidence.passes and not evidence.is_stale(ctx.now.boot):
+                latest.setdefault(evidence.pace, []).append(evidence.latency)
+        for pace in [p for (name, _), p in fleet.paces.items() if name == check.name]:
+            pace.set_limit(latest.get(pace, []), ctx.now.boot)
+            changed += _judge_pace(ctx, fleet, check, pace, since)
+    return changed
+
+
+def _judge_pace(ctx: Context, fleet: Fleet, check: CheckPolicy, pace: Pace, since: float) -> list[str]:
+    latest: dict[str, Seconds | None] = {}
+    for name in pace.watched():
+        chart = fleet.charts.get(name)
+        if chart is None:
+            pace.forget(name)
+            continue
+        evidence = chart.checks[check.name]
+        came = evidence.passes > 0 and evidence.last is not None and evidence.last > since - check.timeout
+        latest[name] = evidence.latency if came else None
+    changed: list[str] = []
+    for name, slow in pace.compare(latest, ctx.settings.judgement, ctx.now.boot):
+        chart = fleet.charts.get(name)
+        if chart is not None and (slow is not None or (chart.slow is not None and chart.slow.check == check.name)):
+            changed += [name] if (slow is None) is not (chart.slow is None) else []
+            chart.slow = slow
+    return changed

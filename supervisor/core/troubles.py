@@ -1,0 +1,63 @@
+"""The shared troubles that stand, read from the records: whom they cover, and which zones they impair, over all fleets.
+
+Called when facts are collected for the guards and when a place for a new machine is chosen. It knows nothing of how a
+trouble is found, told or ended: that is `shared`.
+"""
+
+from __future__ import annotations
+
+from supervisor.core.fleet import Fleet
+from supervisor.core.model import Image, Incident, Instance
+from supervisor.core.terms import Cause
+from supervisor.core.world import World
+
+PLACES = frozenset({Cause.ZONE, Cause.SUBNET})
+"""Troubles of a place: they hold what is there, and nobody else."""
+COVERING = PLACES | {Cause.DEPENDENCY, Cause.BLIND, Cause.FLEET}
+"""Troubles that hold their machines until they have ended, even when the verdict has relaxed already."""
+
+
+def of(world: World, fleet: str) -> Incident | None:
+    """Return the shared trouble of a fleet that is not over; there is at most one."""
+    number = min(world.shared[fleet], default=None)
+    return None if number is None else world.need(Incident, number)
+
+
+def value_of(trouble: Incident) -> str:
+    """Return what it is about, without the label: the zone, the subnet, the check."""
+    return trouble.about.partition(" ")[2]
+
+
+def impaired(world: World) -> dict[str, str]:
+    """Return the zones where something is wrong, each with a sentence: what one fleet has found concerns all."""
+    found: dict[str, str] = {}
+    for name in sorted(world.shared):
+        trouble = of(world, name)
+        if trouble is not None and trouble.verdict is Cause.ZONE:
+            zone = value_of(trouble)
+            found.setdefault(zone, f"zone {zone} is impaired (incident {trouble.id} of {name})")
+    return found
+
+
+def covering(world: World, fleet: Fleet, instance: Instance) -> Incident | None:
+    """Return the trouble that an instance is part of, by what it is about."""
+    trouble = of(world, instance.fleet)
+    if trouble is None or trouble.verdict not in COVERING:
+        return None
+    value = value_of(trouble)
+    if trouble.verdict is Cause.ZONE:
+        return trouble if instance.zone == value else None
+    if trouble.verdict is Cause.SUBNET:
+        chart = fleet.charts.get(instance.id)
+        labels = chart.machine.labels if chart is not None and chart.machine is not None else ()
+        return trouble if any(found == value for _, found in labels) else None
+    return trouble
+
+
+def accuses_good_image(world: World, fleet: Fleet) -> bool:
+    """Return whether the verdict accuses the very image that healing launches: then healing would spread the fault."""
+    verdict = fleet.verdict
+    if verdict.cause is not Cause.IMAGE:
+        return False
+    good = next((i for i in world.values(Image) if i.fleet == fleet.policy.name and i.last_known_good), None)
+    return good is None or verdict.value in (good.id, good.version)
