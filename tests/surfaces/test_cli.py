@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from supervisor.cli import app
+from supervisor.core import diagnosis
 from supervisor.core.model import Incident, Instance, Permit
 from supervisor.core.signals import Hold, OperatorAsked
 from supervisor.core.terms import Cause, Lifecycle, Mode
@@ -96,10 +97,14 @@ async def test_a_daemon_that_was_killed_is_named_as_gone(tmp_path: Path) -> None
     assert "Errno" not in result.stderr
 
 
-async def test_what_is_wrong_and_how_sure_come_first_and_fit_the_window(tmp_path: Path) -> None:
+async def test_what_is_wrong_and_how_sure_come_first_and_fit_the_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a fleet and of an instance: cause, probability, decision; then evidence, changes and guards."""
+    monkeypatch.setattr(diagnosis, "verdict_on", lambda *given: given[1].verdict)
     async with serving(Front(RECORDS, SETTINGS), tmp_path) as front:
         context = front.engine.ctx
+        assert 0 == (await typed(tmp_path, "changed", "network", "zone a", "new routes")).exit_code
         weighed = (
             Explanation(Cause.ZONE, "zone", "a", 0.98, ("3 of 3 there are unreachable, 0 of 3 elsewhere",)),
             Explanation(Cause.INSTANCE, "", "", 0.02, ()),
@@ -108,7 +113,6 @@ async def test_what_is_wrong_and_how_sure_come_first_and_fit_the_window(tmp_path
         fleet = context.fleets["web"]
         fleet.verdict = Verdict(Cause.ZONE, "zone", "a", 0.98, context.now.boot, weighed, sentence)
         member = next(i.id for i in context.world.all(Instance) if i.lifecycle is Lifecycle.IN_SERVICE)
-        assert 0 == (await typed(tmp_path, "changed", "network", "zone a", "new routes")).exit_code
         of_fleet = (await typed(tmp_path, "explain", "web")).stdout
         of_instance = (await typed(tmp_path, "explain", member)).stdout
         status = (await typed(tmp_path, "status")).stdout
