@@ -16,10 +16,12 @@ import structlog
 
 from supervisor import __version__
 from supervisor.config import Config, load, peek_plugin_paths
+from supervisor.config.models import SentinelTable
 from supervisor.core.documents import FiguresDoc
 from supervisor.core.machine import Offer
 from supervisor.core.model import Identity, Offering
 from supervisor.core.settings import Settings
+from supervisor.core.signals import SelfReported, SentinelReported
 from supervisor.core.terms import Seconds
 from supervisor.errors import CloudSilent, ConfigError, ProviderError, SickbayError
 from supervisor.plugins import Catalogue, discover, refuse_foreign_supervisor
@@ -27,6 +29,7 @@ from supervisor.ports import Chat, Cloud
 from supervisor.runtime.checkhost import CheckHosts, CheckSpec
 from supervisor.runtime.clock import SystemClock
 from supervisor.runtime.notify import notify, watchdog_interval
+from supervisor.runtime.sentinels import Sentinels, SentinelSpec
 from supervisor.runtime.service import Service
 from supervisor.store import SqliteStore, Writer
 from supervisor.surfaces.chats import open_chats
@@ -36,7 +39,6 @@ from supervisor.surfaces.web import Server
 
 log = structlog.get_logger()
 
-SENTINEL_INTERVAL: Seconds = 1.0
 OFFER_LIMIT: Seconds = 60.0
 
 
@@ -56,6 +58,7 @@ class Daemon:
         self.catalogue = catalogue
         self.ready = asyncio.Event()
         self.hosts = CheckHosts(self._benched)
+        self.sentinels = Sentinels(self._report, self.hosts.prober.stats, self.hosts.prober.listen_at)
         self.clouds: dict[str, Cloud] = {}
         self._writer = Writer()
         self._uid = ""
@@ -118,7 +121,7 @@ class Daemon:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self.hosts.run(), name="check hosts")
                     group.create_task(service.run(), name="service")
-                    group.create_task(self._sentinels(), name="sentinels")
+                    group.create_task(self.sentinels.run(), name="sentinels")
                     group.create_task(self._watchdog(), name="watchdog")
                     self.ready.set()
                     notify("READY=1", "STATUS=watching")
@@ -171,6 +174,10 @@ class Daemon:
             for name, fleet in self.config.fleets.items()
         }
         self.hosts.configure(fleets, self.config.plugin_paths)
+        self.sentinels.configure(
+            [sentinel(table) for table in self.config.sentinels],
+            [check.interval for fleet in self.config.fleets.values() for check in fleet.checks],
+        )
 
     def reload(self) -> None:
         """Take the file anew. A bad one is refused whole: the old configuration goes on, and people are told."""
@@ -240,14 +247,9 @@ class Daemon:
         if self._service is not None:
             self._service.notice("plugin.benched", sentence)
 
-    async def _sentinels(self) -> None:
-        """Report what must work if we can see at all."""
-        while True:
-            await asyncio.sleep(SENTINEL_INTERVAL)
-            prober = self.hosts.prober.stats
-            self.service.report_sentinel(
-                "prober", ok=prober.alive, detail="" if prober.alive else "it is being restarted"
-            )
+    def _report(self, signal: SentinelReported | SelfReported) -> None:
+        if self._service is not None:
+            self._service.report(signal)
 
     async def _watchdog(self) -> None:
         """Feed systemd's watchdog while the loop turns and the prober lives."""
@@ -290,6 +292,21 @@ class Daemon:
                 "lag_max": prober.last.get("lag_max", 0.0),
             },
         }
+
+
+def sentinel(table: SentinelTable) -> SentinelSpec:
+    """Return a configured sentinel as it is asked."""
+    host, _, port = (table.address or ":0").rpartition(":")
+    return SentinelSpec(
+        name=table.name,
+        sense=table.sense,
+        of=table.of or "",
+        interval=table.interval.total_seconds(),
+        timeout=table.timeout.total_seconds(),
+        url=table.url or "",
+        host=host.strip("[]"),
+        port=int(port),
+    )
 
 
 async def resolved(config: Config, clouds: Mapping[str, Cloud], kept: Mapping[str, Offering]) -> Settings:

@@ -126,7 +126,7 @@ class CheckHost(Protocol):
     """Runs checks, in production in a child process of its own."""
 
     def apply(self, commands: Sequence[Command]) -> None:
-        """Take `Observe` and `Forget`; never blocks. Others are ignored."""
+        """Take `Observe`, `Forget`, `AskNow` and `Stretch`; never blocks. Others are ignored."""
         ...
 
     def results(self) -> AsyncIterator[Sequence[Result]]:

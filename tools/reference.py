@@ -135,6 +135,11 @@ def _config(document: Json, catalogue: Catalogue) -> str:
 
 def _section(document: Json, name: str, node: Json) -> Iterator[str]:
     """Yield a table, then the tables within it; deeper ones are values in a row."""
+    if node.get("type") == "array":
+        piece = _resolved(document, node["items"])
+        yield f"## `[[{name}]]`\n\n{piece['description']}\n\n"
+        yield _table(document, piece["properties"], piece.get("required", []))
+        return
     piece = _resolved(document, node)
     inner = {key: n for key, n in piece.get("properties", {}).items() if _is_table(_resolved(document, n))}
     inner = {} if "." in name else inner

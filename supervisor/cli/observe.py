@@ -13,7 +13,6 @@ from supervisor.cli.base import (
     DEFAULT_CONFIG,
     TROUBLE,
     ConfigOption,
-    InstanceArgument,
     JsonOption,
     app,
     client,
@@ -22,6 +21,7 @@ from supervisor.cli.base import (
     sentences,
     when,
 )
+from supervisor.cli.explained import print_fleet, print_instance
 from supervisor.cli.shown import print_status
 from supervisor.config import ConfiguredCheck
 from supervisor.core.duration import words
@@ -137,39 +137,40 @@ def incidents(
 
 
 @app.command()
-def explain(instance: InstanceArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Show why an instance is judged as it is, and every guard with its value and threshold."""
+def explain(
+    name: Annotated[str, typer.Argument(metavar="INSTANCE|FLEET", help="An instance's id, or a fleet's name.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is wrong, how sure that is, and why Sickbay acts or does not: of an instance, or of a fleet."""
     with sentences():
-        if not instance:
-            raise OperatorError("the instance's id is empty; `sickbay status` lists them")
-        document = client(config).get(f"/api/v1/instances/{quote(instance, safe='')}/explain")
+        if not name:
+            raise OperatorError("the name of an instance or a fleet is empty; `sickbay status` lists them")
+        daemon = client(config)
+        fleet = name in {f["name"] for f in daemon.get("/api/v1/fleets")}
+        kind = "fleets" if fleet else "instances"
+        document = daemon.get(f"/api/v1/{kind}/{quote(name, safe='')}/explain")
     if as_json:
         print_json(document)
-        return
-    view = document["instance"]
-    typer.echo(f"{view['id']}: {view['lifecycle']}, {view['health']} ({clean(view['reason'])})")
-    typer.echo(f"decision: {document['decision']['what']} — {clean(document['decision']['why'])}\n")
-    rows = [
-        (
-            c["name"],
-            c["role"],
-            c["status"],
-            c["failures_in_a_row"],
-            c["passes_in_a_row"],
-            f"{c['suspicion']} of {c['condemns_at']}",
-            c["text"],
-        )
-        for c in document.get("checks", [])
-    ]
-    print_table(("check", "role", "last", "fails", "passes", "suspicion", ""), rows)
-    typer.echo()
-    seen: set[str] = set()
-    guards = []
-    for act, readings in document.get("guards", {}).items():
-        for reading in readings:
-            if reading["guard"] not in seen:
-                seen.add(reading["guard"])
-                guards.append(
-                    ("HOLDS" if reading["holds"] else "", reading["guard"], reading["value"], reading["threshold"], act)
-                )
-    print_table(("", "guard", "value", "needed", "for"), guards)
+    elif fleet:
+        print_fleet(document)
+    else:
+        print_instance(document)
+
+
+@app.command()
+def changes(
+    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 20,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List what was changed: deploys, pushes of configuration, edited checks."""
+    with sentences():
+        document = client(config).get(f"/api/v1/changes?limit={limit}")
+    if as_json:
+        print_json(document)
+    elif not document:
+        typer.echo("no change is known; `sickbay changed KIND TARGET TEXT` tells of one")
+    else:
+        rows = [(when(c["at"]), c["kind"], c["target"], c["fleet"] or "all", c["actor"], c["text"]) for c in document]
+        print_table(("at (UTC)", "kind", "target", "fleet", "by", ""), rows)

@@ -23,6 +23,7 @@ from supervisor.cli.base import (
     sentences,
     when,
 )
+from supervisor.core.terms import ChangeKind
 from supervisor.core.text import clean
 
 
@@ -119,6 +120,34 @@ def promote(
 ) -> None:
     """Make the configured image the one that healing launches."""
     ask(config, "promote", {"fleet": fleet, "reason": reason}, as_json=as_json)
+
+
+@app.command()
+def changed(
+    kind: Annotated[ChangeKind, typer.Argument(help="What was changed.")],
+    target: Annotated[str, typer.Argument(help="Its name: an image, a check, a dependency, a zone or subnet.")],
+    text: Annotated[str, typer.Argument(help="What was done to it, in a few words.")] = "",
+    fleet: Annotated[str, typer.Option(help="Only this fleet; without it, every fleet.")] = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell of a deploy or a push of configuration: what breaks soon after is likelier to come of it."""
+    body = {"kind": str(kind), "target": target, "text": text, "fleet": fleet, "reason": text}
+    ask(config, "changes", body, as_json=as_json)
+
+
+@app.command()
+def allow(
+    fleet: Annotated[str, typer.Argument(help="The fleet's name.")],
+    how_long: Annotated[str, typer.Option("--for", help='How long, such as "30m"; at most a day.')],
+    most: Annotated[int, typer.Option("--max", help="How many machines may be removed.")] = 1,
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Let machines be removed although a storm blows or the cause is not understood; floors, pauses and holds stay."""
+    body = {"fleet": fleet, "removals": most, "seconds": seconds(how_long) or 0.0, "reason": reason}
+    ask(config, "allow", body, as_json=as_json)
 
 
 @quarantine.command("list")

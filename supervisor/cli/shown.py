@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import typer
 
 from supervisor.cli.base import Json, print_table, when
+from supervisor.core.cards import percent
 from supervisor.core.text import clean
 
 
@@ -50,6 +51,10 @@ def _fleet(fleet: Json, mode: str, opened: Sequence[Json]) -> None:
     typer.echo(f"\n{name}: {serving(fleet)}, image {image}{own}")
     if fleet["storm"]:
         typer.echo(f"  storm: {len(fleet['sick'])} machines are sick at once, nobody is removed")
+    verdict = fleet["verdict"]
+    shared = verdict["cause"] != "instance"
+    if shared and not any(i["kind"] == "shared" for i in opened):  # its card says the same, and more
+        typer.echo(f"  {clean(verdict['sentence'] or verdict['words'])} ({percent(verdict['probability'])} sure)")
     amnesty = fleet["amnesty"]
     if amnesty["clean_rounds"] < amnesty["needed"]:
         typer.echo(f"  amnesty: {amnesty['clean_rounds']} of {amnesty['needed']} clean rounds, nothing is removed yet")
@@ -61,7 +66,9 @@ def _fleet(fleet: Json, mode: str, opened: Sequence[Json]) -> None:
     if fleet["inventory"]["error"]:
         typer.echo(f"  the cloud does not answer: {clean(fleet['inventory']['error'])}")
     members = sorted(fleet["instances"], key=lambda i: (i["slot"] is None, i["slot"], i["id"]))
-    rows = [(i["slot"], i["id"], i["zone"], i["lifecycle"], i["health"], i["address"], _why(i)) for i in members]
+    struck = verdict["value"] if verdict["cause"] == "zone" else None
+    zones = {i["zone"]: f"{i['zone']} !" if i["zone"] == struck else i["zone"] for i in members}
+    rows = [(i["slot"], i["id"], zones[i["zone"]], i["lifecycle"], i["health"], i["address"], _why(i)) for i in members]
     if rows:
         print_table(("slot", "instance", "zone", "lifecycle", "health", "address", ""), rows)
     else:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,15 +14,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from supervisor import __version__
 from supervisor.api import Check, Remediation
 from supervisor.config.models import NAME, CheckKeys, FleetKeys, SupervisorTable
 from supervisor.config.reading import Place, Reading, show
 from supervisor.config.source import Table
 from supervisor.core.machine import Offer
 from supervisor.core.settings import CheckPolicy, FleetPolicy, RemediationPolicy
-from supervisor.core.terms import Mode, Role
+from supervisor.core.terms import Mode, Role, Scope
 from supervisor.errors import ProviderError
-from supervisor.plugins import Catalogue
+from supervisor.plugins import Catalogue, Plugin
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,16 @@ class ConfiguredCheck:
     interval: float
     timeout: float
     builtin: bool  # whether the prober runs it; else the plugin host
+    scope: Scope
+    depends_on: tuple[str, ...]
+    version: str  # see `fingerprint`
+
+    @property
+    def policy(self) -> CheckPolicy:
+        """The check as the engine needs it."""
+        return CheckPolicy(
+            self.name, self.kind, self.role, self.interval, self.timeout, self.scope, self.depends_on, self.version
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +133,7 @@ class Fleets:
             image=offer.image,
             version=offer.version,
             zones=offer.zones,
-            checks=tuple(CheckPolicy(c.name, c.kind, c.role, c.interval, c.timeout) for c in configured),
+            checks=tuple(c.policy for c in configured),
             ladder=ladder,
             inventory_interval=top.inventory.total_seconds(),
             environment=keys.environment,
@@ -129,6 +143,7 @@ class Fleets:
             terms=f"{provider_name} {keys.version} {options.model_dump_json()}",
             group=getattr(provider, "group", lambda _: "")(options),
             balanced=getattr(provider, "balanced", lambda _: True)(options),
+            stateful=keys.stateful,
             hourly_price=getattr(provider, "hourly_price", lambda _: 0.0)(options),
         )
         return FleetConfig(policy, provider_name, options, configured)
@@ -198,9 +213,51 @@ class Fleets:
             self._reading.wrong(
                 (*path, "timeout"), show(table.get("timeout", "3s")), "expected more than 0 and at most the interval"
             )
-        options = check.model_dump(mode="json")
-        builtin = plugin.builtin and not plugin.cls.isolated
-        return ConfiguredCheck(keys.name or kind, kind, options, keys.role, interval, timeout, builtin)
+        scope = self._scope(path, keys)
+        return ConfiguredCheck(
+            name=keys.name or kind,
+            kind=kind,
+            options=check.model_dump(mode="json"),
+            role=keys.role,
+            interval=interval,
+            timeout=timeout,
+            builtin=plugin.builtin and not plugin.cls.isolated,
+            scope=scope,
+            depends_on=keys.depends_on,
+            version=fingerprint(plugin, check, keys, scope),
+        )
+
+    def _scope(self, path: Place, keys: CheckKeys) -> Scope:
+        scope = keys.scope or (Scope.DEEP if keys.depends_on else Scope.NETWORK)
+        if keys.depends_on and scope is not Scope.DEEP:
+            self._reading.wrong((*path, "scope"), show(str(scope)), 'expected "deep", as it depends on something')
+        elif scope is Scope.DEEP and keys.role is Role.LIVENESS:
+            self._reading.wrong(
+                (*path, "role"),
+                show(str(keys.role)),
+                'a deep check can\'t condemn a machine for what it depends on; expected "readiness" or another role',
+            )
+        return scope
+
+
+def fingerprint(plugin: Plugin[Check], check: Check, keys: CheckKeys, scope: Scope) -> str:
+    """Return what tells one version of a check from the next, over restarts: what it asks, how, and its code.
+
+    A built-in check's code is known by our own version. The file of a program that a check starts is not looked at:
+    it may change at any moment, and `sickbay changed check NAME` tells of it.
+    """
+    source = inspect.getsourcefile(plugin.cls)
+    code = __version__.encode() if plugin.builtin or source is None else Path(source).read_bytes()
+    told = {
+        "kind": plugin.kind,
+        "options": check.model_dump(mode="json"),
+        "role": keys.role,
+        "interval": keys.interval.total_seconds(),
+        "timeout": keys.timeout.total_seconds(),
+        "scope": scope,
+        "depends_on": sorted(keys.depends_on),
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode() + b"\0" + code).hexdigest()[:12]
 
 
 def _is_table(value: object) -> bool:

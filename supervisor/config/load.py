@@ -12,22 +12,25 @@ from pathlib import Path
 from supervisor.config.fleets import FleetConfig, Fleets
 from supervisor.config.models import (
     ChatTable,
+    ExplainingTable,
     GuardsTable,
     JudgementTable,
     PluginsTable,
     QuarantineTable,
+    SentinelTable,
     SlackTable,
     SupervisorTable,
     to_core,
 )
 from supervisor.config.reading import Reading, show
 from supervisor.core.duration import words
-from supervisor.core.settings import Guards, Judgement, Retention, Settings
+from supervisor.core.settings import Explaining, Guards, Judgement, Retention, Settings
 from supervisor.errors import ConfigError
 from supervisor.plugins import Catalogue
 
+BUILT_IN = ("prober", "loopback")  # sentinels that are always there
 LONGEST_SOCKET = 107  # bytes: what the kernel's sockaddr_un holds
-TABLES = ("supervisor", "fleet", "judgement", "guards", "quarantine", "chat", "plugins")
+TABLES = ("supervisor", "fleet", "sentinel", "judgement", "explaining", "guards", "quarantine", "chat", "plugins")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Config:
     slack: SlackTable | None
     url: str
     fleets: Mapping[str, FleetConfig]
+    sentinels: tuple[SentinelTable, ...]
     warnings: tuple[str, ...]
 
 
@@ -86,12 +90,14 @@ class _Reader(Reading):
             self.wrong((name,), "", f"this table is not known; {hint}")
         top = self.model(SupervisorTable, ("supervisor",))
         judgement_table = self.model(JudgementTable, ("judgement",))
+        explaining_table = self.model(ExplainingTable, ("explaining",))
         guards_table = self.model(GuardsTable, ("guards",))
         quarantine = self.model(QuarantineTable, ("quarantine",))
         chat = self.model(ChatTable, ("chat",))
         plugins = self.model(PluginsTable, ("plugins",))
         speed = judgement_table.speed if judgement_table else 1.0
         judgement = to_core(judgement_table, Judgement, speed) if judgement_table else Judgement()
+        explaining = to_core(explaining_table, Explaining, speed) if explaining_table else Explaining()
         guards = self._guards(to_core(guards_table, Guards, speed)) if guards_table else Guards()
         for key, rate in (("sick_rate", judgement.sick_rate), ("gray_rate", judgement.gray_rate)):
             if rate <= judgement.blip_rate:
@@ -112,6 +118,7 @@ class _Reader(Reading):
         if top and listen:
             fleets_of.claim(top.listen, "[supervisor] listen")
         fleets = fleets_of.read(top)
+        sentinels = self._sentinels()
         if not self.raw.get("fleet", {}):
             self.wrong(("fleet",), "", "no fleet is configured; add a table [fleet.NAME]")
         self.finish()
@@ -123,6 +130,7 @@ class _Reader(Reading):
                 mode=top.mode,
                 fleets={name: f.policy for name, f in fleets.items()},
                 judgement=judgement,
+                explaining=explaining,
                 guards=guards,
                 retention=Retention(
                     running=quarantine.running.total_seconds(),
@@ -139,8 +147,28 @@ class _Reader(Reading):
             slack=chat.slack,
             url=top.url,
             fleets=fleets,
+            sentinels=sentinels,
             warnings=tuple(self.warnings),
         )
+
+    def _sentinels(self) -> tuple[SentinelTable, ...]:
+        tables = self.raw.get("sentinel", [])
+        if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+            self.wrong(("sentinel",), show(tables), "expected tables [[sentinel]]")
+            return ()
+        made: list[SentinelTable] = []
+        for place, table in enumerate(tables):
+            found = self.model(SentinelTable, ("sentinel", place), table)
+            if found is None:
+                continue
+            if found.name in BUILT_IN or any(other.name == found.name for other in made):
+                self.wrong(
+                    ("sentinel", place, "name"),
+                    show(found.name),
+                    f"two sentinels have this name ({' and '.join(BUILT_IN)} are built in); rename one",
+                )
+            made.append(found)
+        return tuple(made)
 
     def _guards(self, guards: Guards) -> Guards:
         if guards.lb_floor > guards.serving_floor:

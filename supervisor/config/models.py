@@ -8,21 +8,34 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 from datetime import timedelta
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from supervisor.config.docstrings import field_docs
 from supervisor.config.secrets import SecretRef
 from supervisor.core.duration import Duration
-from supervisor.core.settings import Guards, Judgement, Retention
-from supervisor.core.terms import Mode, Role
+from supervisor.core.settings import Explaining, Guards, Judgement, Retention
+from supervisor.core.signals import Sense
+from supervisor.core.terms import Mode, Role, Scope
 
 SEMVER = r"^\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 LOOPBACK = r"^$|^(?:127(?:\.[0-9]{1,3}){3}|\[?[0:]+1\]?):[0-9]{1,5}$"
 """For the JSON Schema; the loader looks closer, and says more."""
+
+ADDRESS = r"^(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}$"
+LABEL = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
 MOST = 1_000_000
 """No count and no factor is larger."""
@@ -78,7 +91,7 @@ NOT_DIVIDED = frozenset({"hold_for"})
 
 AT_LEAST_ONE = frozenset(
     {
-        "lineage_limit", "quarantine_cap", "launch_failures", "launch_burst", "launch_rate", "flap_changes", "flap_spells",
+        "challenge_peers", "lineage_limit", "quarantine_cap", "launch_failures", "launch_burst", "launch_rate", "flap_changes", "flap_spells",
     }
 )  # fmt: skip
 """Whole numbers of which 0 would forbid all healing; `mode = "observe"` says that better."""
@@ -108,7 +121,7 @@ def _table(name: str, source: type) -> type[BaseModel]:
             kind = Annotated[float, Field(gt=0.0, le=MOST)]
         elif f.name in ("gray_suspects_at", "gray_condemns_at", "heartbeat_phi"):
             kind = Annotated[float, Field(gt=0.0, le=100.0)]
-        elif f.name in ("blip_rate", "sick_rate", "gray_rate"):
+        elif f.name in ("blip_rate", "sick_rate", "gray_rate", "burst_hourly", "burst_now"):
             kind = Rate
         made[f.name] = (kind, Field(default=default, description=docs.get(f.name)))
     return create_model(name, __base__=Model, __doc__=source.__doc__, **made)
@@ -116,13 +129,14 @@ def _table(name: str, source: type) -> type[BaseModel]:
 
 JudgementNumbers = _table("JudgementNumbers", Judgement)
 GuardsTable = _table("GuardsTable", Guards)
+ExplainingTable = _table("ExplainingTable", Explaining)
 
 
 class JudgementTable(JudgementNumbers):  # type: ignore[misc, valid-type]  # built above, from the core's dataclass
     """When a machine counts as sick or well again, and how long the steps of healing may take."""
 
     speed: Annotated[float, Field(ge=0.1, le=1000.0)] = 1.0
-    """Divides the durations of `[judgement]` and `[guards]`; for demos, drills and tests."""
+    """Divides the durations of `[judgement]`, `[explaining]` and `[guards]`; for demos, drills and tests."""
 
 
 class QuarantineTable(Model):
@@ -199,15 +213,68 @@ class ChatTable(Model):
     """Incidents in a Slack channel; without this table, none."""
 
 
+class SentinelTable(Model):
+    """Something outside of the fleets that is asked besides, so that we know whether it is we who are cut off."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"properties": {"kind": {"const": "http"}}, "required": ["url"], "not": {"required": ["address"]}},
+                {"properties": {"kind": {"const": "tcp"}}, "required": ["address"], "not": {"required": ["url"]}},
+            ]
+        }
+    )
+    name: Annotated[str, Field(pattern=NAME)]
+    """Its name in `explain` and in messages, one of its own."""
+    kind: Literal["http", "tcp"]
+    """How it is asked."""
+    url: str | None = None
+    """What is asked with `http`, such as "https://status.example.org/". Redirects are not followed."""
+    address: Annotated[str, Field(pattern=ADDRESS)] | None = None
+    """HOST:PORT of what is asked with `tcp`."""
+    sense: Sense = Sense.SIGHT
+    """`sight`: it must work if we can see at all · `zone`: it stands in the zone `of` · `dependency`: machines depend on it."""
+    of: Annotated[str, Field(pattern=LABEL)] | None = None
+    """The zone, or the dependency as checks name it in `depends_on`. Not with `sight`."""
+    interval: Pace = timedelta(seconds=5)
+    """How often it is asked. Two failures in a row count, and one success."""
+    timeout: Pace = timedelta(seconds=3)
+    """No answer within this time is a failure; at most the interval."""
+
+    @field_validator("url")
+    @classmethod
+    def _whole_url(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "https://none")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError('expected a URL such as "https://status.example.org/"')
+        return url
+
+    @model_validator(mode="after")
+    def _whole(self) -> SentinelTable:
+        wanted, other = ("url", "address") if self.kind == "http" else ("address", "url")
+        if getattr(self, wanted) is None:
+            raise ValueError(f"a sentinel of kind {self.kind} needs `{wanted}`")
+        if getattr(self, other) is not None:
+            raise ValueError(f"a sentinel of kind {self.kind} has `{wanted}`, not `{other}`; take it out")
+        if self.sense is Sense.SIGHT and self.of is not None:
+            raise ValueError("a sentinel of sight speaks for nothing else; take `of` out, or set `sense`")
+        if self.sense is not Sense.SIGHT and self.of is None:
+            raise ValueError(f"a sentinel of a {self.sense} needs `of`: which one")
+        if self.timeout > self.interval:
+            raise ValueError("the timeout is longer than the interval; expected at most the interval")
+        return self
+
+
 TABLES: dict[str, type[BaseModel]] = {
     "supervisor": SupervisorTable,
     "judgement": JudgementTable,
+    "explaining": ExplainingTable,
     "guards": GuardsTable,
     "quarantine": QuarantineTable,
     "chat": ChatTable,
     "plugins": PluginsTable,
 }
-"""The tables of the file, beside `[fleet.NAME]`."""
+"""The tables of the file, beside `[fleet.NAME]` and `[[sentinel]]`."""
 
 
 class CheckKeys(Model):
@@ -219,6 +286,10 @@ class CheckKeys(Model):
     """What it asks: a built-in kind, or one of a plugin; `sickbay plugins` lists them."""
     role: Role = Role.LIVENESS
     """`startup` gates entry, `readiness` may only take out of the load balancer, `liveness` may condemn, `advisory` only reports."""
+    scope: Scope | None = None
+    """How far it reaches: `local` (the machine itself), `network` (and the way to it), `deep` (and what it depends on). Without it, `deep` where `depends_on` names something, else `network`. A deep check can't be `liveness`."""
+    depends_on: tuple[Annotated[str, Field(pattern=LABEL)], ...] = ()
+    """What it asks on the way, such as ["db"]: where that is down, no machine is at fault."""
     interval: Duration = timedelta(seconds=10)
     """How often each machine is asked: 100ms to 1d."""
     timeout: Duration = timedelta(seconds=3)
@@ -238,6 +309,8 @@ class FleetKeys(Model):
     """The human version of the golden image: a semantic version."""
     mode: Mode | None = None
     """Overrides `supervisor.mode` for this fleet."""
+    stateful: bool = False
+    """A wrong removal costs more here: better odds are needed (`explaining.stateful_odds`)."""
     remediation: tuple[str | dict[str, Any], ...] = ("replace",)  # Any: a remediation's own options
     """The ladder: what is tried first, then next; a kind, or a table with `kind` and its options."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 
-from supervisor.config.models import NAME, TABLES, CheckKeys, FleetKeys
+from supervisor.config.models import NAME, TABLES, CheckKeys, FleetKeys, SentinelTable
 from supervisor.core.duration import exact
 from supervisor.plugins import Catalogue, doc_of
 
@@ -30,6 +30,7 @@ def schema(catalogue: Catalogue) -> Json:
     options = {kind: provider.Options for kind, provider in catalogue.providers.items()}
     models: list[type[BaseModel]] = [
         *TABLES.values(),
+        SentinelTable,
         CheckKeys,
         FleetKeys,
         *checks.values(),
@@ -59,6 +60,11 @@ def schema(catalogue: Catalogue) -> Json:
         pieces.define(f"provider.{kind}", table)
         pieces.define(f"fleet.{kind}", _fleet(keys, kind, check, needed=bool(table.get("required"))))
     properties: Json = {name: {"$ref": pieces.reference(model)} for name, model in TABLES.items()}
+    properties["sentinel"] = {
+        "type": "array",
+        "description": "What must work if we can see: one table `[[sentinel]]` for each.",
+        "items": {"$ref": pieces.reference(SentinelTable)},
+    }
     properties["fleet"] = {
         "type": "object",
         "description": "One table `[fleet.NAME]` for each fleet.",

@@ -15,7 +15,7 @@ from supervisor.core.duration import words
 from supervisor.core.guards import Act, read
 from supervisor.core.journal import Workflow, WorkflowKind
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Quarantine, Resolution
-from supervisor.core.terms import Mode
+from supervisor.core.terms import Cause, Mode
 from supervisor.core.text import clean
 
 
@@ -53,6 +53,14 @@ class Card:
 
 NEEDS_HUMAN = "needs a human: "
 WRONG = {IncidentKind.SICK: "is sick", IncidentKind.VANISHED: "has vanished"}
+NEARLY_SURE = 0.99
+"""A verdict on one machine that is this sure says nothing new."""
+HEALED = {
+    Cause.INSTANCE: "each is judged for itself",
+    Cause.COHORT: "they are healed one after the other",
+    Cause.IMAGE: "they are healed from the last known good image",
+}
+"""What is done about a shared trouble, where anything is; else its machines are not at fault, and stay."""
 GERUND = {
     "replace": "replacing it",
     "restart": "restarting it",
@@ -77,6 +85,8 @@ def card(ctx: Context, incident: Incident) -> Card:
     match tone:
         case Tone.RESTORED | Tone.CLOSED:
             headline = _end(incident)
+        case _ if incident.kind is IncidentKind.SHARED:
+            headline = f"{incident.fleet} {incident.cause}{_sure(incident)} — {impact} — {_now(ctx, incident, tone)}"
         case _:
             headline = f"{_where(ctx, incident)}{wrong} — {impact} — {_now(ctx, incident, tone)}"
     return Card(
@@ -118,7 +128,7 @@ def _tone(ctx: Context, incident: Incident) -> Tone:
         case IncidentState.OPEN:
             if incident.fleet not in ctx.fleets:
                 return Tone.TROUBLE
-            if incident.held:
+            if incident.held or (incident.kind is IncidentKind.SHARED and incident.verdict not in HEALED):
                 return Tone.HELD
             return Tone.ACTING if _workflows(ctx, incident) else Tone.TROUBLE
 
@@ -153,6 +163,8 @@ def _now(ctx: Context, incident: Incident, tone: Tone) -> str:
     match tone:
         case Tone.HUMAN:
             return "needs a human"
+        case _ if incident.kind is IncidentKind.SHARED:
+            return _meanwhile(ctx, incident)
         case Tone.HELD:
             held = _held_now(ctx, incident)
             more = f" (and {len(held) - 1} more)" if len(held) > 1 else ""
@@ -161,6 +173,33 @@ def _now(ctx: Context, incident: Incident, tone: Tone) -> str:
             return _doing(_workflows(ctx, incident))
         case _:
             return "deciding" if incident.fleet in ctx.fleets else "left alone"
+
+
+def _meanwhile(ctx: Context, incident: Incident) -> str:
+    """Say what a shared trouble means for its machines, and what is done elsewhere."""
+    if incident.fleet not in ctx.fleets:
+        return "left alone"
+    running = [ctx.world.need(Workflow, number) for number in sorted(ctx.world.running[incident.fleet])]
+    launched = [w for w in running if not w.patient]
+    elsewhere = f", {len(launched)} launched elsewhere" if launched else ""
+    return f"{HEALED.get(incident.verdict, 'nothing is removed')}{elsewhere}"
+
+
+def _sure(incident: Incident) -> str:
+    """Say how sure a verdict is, where its own sentence does not."""
+    told = not incident.sure or "sure" in incident.cause or "(P " in incident.cause
+    return "" if told else f" ({percent(incident.sure)} sure)"
+
+
+def percent(probability: float) -> str:
+    """Return a probability as people say it: never certain."""
+    return (
+        "over 99 %"
+        if probability >= 0.995
+        else "under 1 %"
+        if probability < 0.005
+        else f"{probability:.0%}"[:-1] + " %"
+    )
 
 
 def _doing(found: list[Workflow]) -> str:
@@ -175,7 +214,7 @@ def _doing(found: list[Workflow]) -> str:
 
 
 def _end(incident: Incident) -> str:
-    who = f"{incident.fleet} {incident.instance}".strip()
+    who = f"{incident.fleet} {incident.about or incident.instance}".strip()
     if incident.resolution is Resolution.REPLACED and not incident.replacement:
         return f"{who}: its place is filled again"
     return {
@@ -193,6 +232,8 @@ def _ask(ctx: Context, incident: Incident, tone: Tone) -> str:
     fleet = ctx.fleets.get(incident.fleet)
     if tone is Tone.HELD and "mode" in incident.held and fleet is not None and ctx.mode_of(fleet) is Mode.APPROVE:
         return f"sickbay approve {incident.id}"
+    if incident.kind is IncidentKind.SHARED and tone in (Tone.HELD, Tone.HUMAN):
+        return f"sickbay explain {incident.fleet}"
     if tone is not Tone.HUMAN:
         return ""
     instance = ctx.world.get(Instance, incident.instance) if incident.instance else None
@@ -211,7 +252,11 @@ def _why_human(incident: Incident) -> tuple[str, ...]:
 
 def _facts(ctx: Context, incident: Incident) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    if incident.instance:  # what is missing is missing at once
+    if incident.kind is IncidentKind.SHARED:
+        found.append(("Verdict", f"{incident.about or incident.verdict}, {percent(incident.sure)} sure"))
+    elif 0.0 < incident.sure < NEARLY_SURE:
+        found.append(("Its own fault", f"{percent(incident.sure)} sure"))
+    if incident.kind is not IncidentKind.MISSING:  # what is missing is missing at once
         found.append(("Detected in", words((incident.opened_at - incident.suspected_at).total_seconds())))
     if incident.resolved_at is not None:
         found.append(("Recovered in", words((incident.resolved_at - incident.suspected_at).total_seconds())))

@@ -71,6 +71,21 @@ class InstanceDoc(TypedDict):
     incident: int | None
 
 
+class VerdictDoc(TypedDict):
+    """What is judged to be wrong with a fleet: a cause, and what the sick share ("zone", "a"; in `words`, "zone a").
+
+    `instance` is each for itself, and also the verdict where nobody is sick. `sentence` is '' where there is nothing to say.
+    """
+
+    cause: str
+    label: str
+    value: str
+    words: str
+    probability: float
+    since: str | None
+    sentence: str
+
+
 class FleetDoc(TypedDict):
     """One fleet, with its instances. In a `storm` more are sick at once than the breaker allows: nobody is removed."""
 
@@ -83,6 +98,7 @@ class FleetDoc(TypedDict):
     suspect: list[str]
     sick: list[str]
     storm: bool
+    verdict: VerdictDoc
     lifecycles: dict[str, int]
     image: ImageDoc | None
     configured_image: ImageDoc
@@ -177,12 +193,19 @@ class CardDoc(TypedDict):
 
 
 class IncidentDoc(TypedDict):
-    """One incident without its story."""
+    """One incident without its story.
+
+    Of a `shared` one `instance` is '', and `about` says what its machines have in common. `verdict` is the cause as it
+    was last judged, `sure` how likely that is: 0 while it is not.
+    """
 
     id: int
     fleet: str
     instance: str
     kind: str
+    about: str
+    verdict: str
+    sure: float
     state: str
     cause: str
     suspected_at: str | None
@@ -268,11 +291,27 @@ class QuarantineDoc(TypedDict):
     capture: str
 
 
+class ScoreDoc(TypedDict):
+    """One score of a check, and where it condemns."""
+
+    name: str
+    value: float
+    condemns_at: float
+
+
 class CheckDoc(TypedDict):
-    """What one check has shown of an instance. It condemns when `suspicion` reaches `condemns_at`, and long enough."""
+    """What one check has shown of an instance. It condemns when `suspicion` reaches `condemns_at`, and long enough.
+
+    `scores` are all of its scores; the first is `suspicion`. `standing` says whether it may vote.
+    """
 
     name: str
     role: str
+    scope: str
+    depends_on: list[str]
+    version: str
+    standing: str
+    scores: list[ScoreDoc]
     status: str
     text: str
     age_seconds: float | None
@@ -300,14 +339,73 @@ class DecisionDoc(TypedDict):
     why: str
 
 
+class ChangeDoc(TypedDict):
+    """Something that was changed: what breaks soon after is likelier to come of it. `fleet` '' means every fleet."""
+
+    id: int
+    at: str | None
+    kind: str
+    target: str
+    text: str
+    actor: str
+    fleet: str
+
+
+class ExplanationDoc(TypedDict):
+    """One answer to what is wrong, with its weight, and what speaks for it."""
+
+    cause: str
+    words: str
+    probability: float
+    evidence: list[str]
+
+
+class JudgedDoc(VerdictDoc):
+    """A verdict with what it rests on: the best explanations, changes of late, and whether the others were asked afresh.
+
+    A machine is removed only where it is its own fault with a probability of `needed` or more. `challenge` says how the
+    challenge stands, and `challenged` whether it is passed, or not needed.
+    """
+
+    needed: float
+    explanations: list[ExplanationDoc]
+    challenged: bool
+    challenge: str
+    changes: list[ChangeDoc]
+
+
 class ExplainDoc(TypedDict):
-    """Why an instance is judged as it is. `guards` are by act: remediate, withdraw, launch, isolate."""
+    """Why an instance is judged as it is. `guards` are by act: remediate, withdraw, launch, isolate.
+
+    `waits_for` is what must pass or be seen before the answer changes. `shared` are the open incidents of the fleet that
+    are about many.
+    """
 
     instance: InstanceDoc
+    verdict: JudgedDoc | None
     decision: DecisionDoc
+    waits_for: list[str]
+    shared: list[IncidentDoc]
     checks: list[CheckDoc]
     incident: IncidentDoc | None
     workflow: WorkflowDoc | None
+    guards: dict[str, list[ReadingDoc]]
+
+
+class FleetExplainDoc(TypedDict):
+    """What is wrong with a fleet, how sure that is, what is done about it, and every guard."""
+
+    name: str
+    state: str
+    mode: str
+    desired: int
+    serving: int
+    sick: list[str]
+    suspect: list[str]
+    verdict: JudgedDoc
+    decision: DecisionDoc
+    waits_for: list[str]
+    shared: list[IncidentDoc]
     guards: dict[str, list[ReadingDoc]]
 
 

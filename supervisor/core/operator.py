@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from supervisor.core import plans, quarantine
 from supervisor.core.context import KILL_SWITCH, Context
+from supervisor.core.duration import words
 from supervisor.core.fleet import Fleet
 from supervisor.core.journal import Workflow, WorkflowKind
 from supervisor.core.model import (
@@ -42,6 +43,8 @@ from supervisor.core.signals import (
 from supervisor.core.terms import Lifecycle, Mode
 from supervisor.errors import OperatorError
 
+MOST_ALLOWED = 86400.0  # seconds that removals may be allowed for
+
 
 def asked(ctx: Context, signal: OperatorAsked) -> str:
     """Carry out one request; return the sentence for the operator. Raises `OperatorError`."""
@@ -69,7 +72,12 @@ def asked(ctx: Context, signal: OperatorAsked) -> str:
             text = _tell_change(ctx, signal, verb)
         case Allow():
             text = _allow(ctx, signal, verb)
-    target = getattr(verb, "instance", "") or getattr(verb, "fleet", "") or str(getattr(verb, "incident", ""))
+    target = (
+        getattr(verb, "instance", "")
+        or getattr(verb, "target", "")
+        or getattr(verb, "fleet", "")
+        or str(getattr(verb, "incident", ""))
+    )
     ctx.audit(
         f"operator.{type(verb).__name__.lower()}", target, actor=signal.actor, via=signal.via, reason=signal.reason
     )
@@ -269,6 +277,8 @@ def _promote(ctx: Context, signal: OperatorAsked, verb: Promote) -> str:
 
 
 def _tell_change(ctx: Context, signal: OperatorAsked, verb: TellChange) -> str:
+    if not verb.target.strip():
+        raise OperatorError("the target is empty; name what was changed, such as a check, a dependency or a zone")
     if verb.fleet:
         _fleet(ctx, verb.fleet)
     change = ctx.world.put(
@@ -281,6 +291,8 @@ def _allow(ctx: Context, signal: OperatorAsked, verb: Allow) -> str:
     fleet = _fleet(ctx, verb.fleet)
     if verb.removals < 1:
         raise OperatorError(f"{verb.removals} removals is nothing to allow; expected at least 1")
+    if not 0 < verb.seconds <= MOST_ALLOWED:
+        raise OperatorError(f"{words(verb.seconds)} is no time to allow it for; expected up to {words(MOST_ALLOWED)}")
     until = ctx.at(verb.seconds)
     ctx.world.put(Permit(verb.fleet, verb.removals, signal.actor, signal.reason, ctx.now.wall, until))
     told = f"{signal.actor} allows {verb.removals} removals until {until:%H:%M} UTC{_why(signal)}"

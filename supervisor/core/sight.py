@@ -93,7 +93,10 @@ class Sight:
 
     def hear(self, signal: SentinelReported) -> None:
         """Take what a sentinel says."""
-        self.sentinels[signal.name] = Sentinel(signal.ok, signal.detail, signal.sense, signal.of)
+        if signal.gone:
+            self.sentinels.pop(signal.name, None)
+        else:
+            self.sentinels[signal.name] = Sentinel(signal.ok, signal.detail, signal.sense, signal.of)
         self._lost = self._find_lost()
 
     def failing(self, sense: Sense) -> dict[str, str]:

@@ -101,13 +101,17 @@ class Sense(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SentinelReported:
-    """Something that must work if we can see (`sense`); `of` names the zone or the dependency that it speaks for."""
+    """Something that must work if we can see (`sense`); `of` names the zone or the dependency that it speaks for.
+
+    One that is `gone` is asked no more: what it said last speaks neither for nor against anybody.
+    """
 
     name: str
     ok: bool
     detail: str = ""
     sense: Sense = Sense.SIGHT
     of: str = ""
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

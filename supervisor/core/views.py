@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 
 from supervisor.core import quarantine
@@ -11,31 +11,28 @@ from supervisor.core.cards import card
 from supervisor.core.context import Context
 from supervisor.core.documents import (
     CardDoc,
-    CheckDoc,
-    DecisionDoc,
-    ExplainDoc,
+    ChangeDoc,
     FleetDoc,
     HolderDoc,
     IncidentDoc,
     InstanceDoc,
     OverviewDoc,
     QuarantineDoc,
-    ReadingDoc,
     StepDoc,
     StoryDoc,
+    VerdictDoc,
     WorkflowDoc,
 )
-from supervisor.core.evidence import Evidence
 from supervisor.core.fleet import Fleet
-from supervisor.core.guards import Act, Reading, holding, read
 from supervisor.core.journal import Step, Workflow
-from supervisor.core.model import Holder, Image, Incident, Instance, Quarantine, Resolution
-from supervisor.core.policy import Fill, Hold, Nothing, Remediate, Return, Withdraw, decide_instance
+from supervisor.core.model import Change, Holder, Image, Incident, Instance, Quarantine, Resolution
 from supervisor.core.requests import Refused, Throttled, Unclear
-from supervisor.core.terms import SERVING, Health, Lifecycle
+from supervisor.core.terms import SERVING, Cause, Health, Lifecycle
+from supervisor.core.verdict import Verdict
 
 
-def _time(moment: datetime | None) -> str | None:
+def time_of(moment: datetime | None) -> str | None:
+    """Return a moment as ISO 8601."""
     return None if moment is None else moment.isoformat(timespec="milliseconds")
 
 
@@ -50,7 +47,7 @@ def headline(ctx: Context) -> OverviewDoc:
         "mode": str(ctx.settings.mode),
         "paused": [_holder(h) for h in ctx.world.all(Holder)],
         "blind": ctx.sight.blind,
-        "started_at": _time(ctx.started.wall),
+        "started_at": time_of(ctx.started.wall),
         "fleets": [],
         "unmanaged": _unmanaged(ctx),
     }
@@ -61,8 +58,8 @@ def _holder(holder: Holder) -> HolderDoc:
         "name": holder.name,
         "reason": holder.reason,
         "actor": holder.actor,
-        "since": _time(holder.since),
-        "until": _time(holder.until),
+        "since": time_of(holder.since),
+        "until": time_of(holder.until),
     }
 
 
@@ -78,7 +75,7 @@ def fleet_view(ctx: Context, fleet: Fleet, most: int | None = None) -> FleetDoc:
     shown = members
     if most is not None and len(members) > most:
         shown = list(islice((m for m in members if _stands_out(ctx, fleet, m)), most))
-    good = _good_image(ctx, name)
+    good = good_image(ctx, name)
     return {
         "name": name,
         "environment": fleet.policy.environment,
@@ -89,12 +86,13 @@ def fleet_view(ctx: Context, fleet: Fleet, most: int | None = None) -> FleetDoc:
         "suspect": sorted(fleet.suspects),
         "sick": sorted(fleet.sick),
         "storm": fleet.storm,
+        "verdict": verdict_view(ctx, fleet.verdict),
         "lifecycles": dict(sorted(Counter(str(m.lifecycle) for m in members).items())),
         "image": None if good is None else {"id": good.id, "version": good.version},
         "configured_image": {"id": fleet.policy.image, "version": fleet.policy.version},
         "quarantined": len(ctx.world.kept[name]),
         "open_incidents": sorted(ctx.world.open_of[name]),
-        "last_healed_at": _time(_last_healed(ctx, name)),
+        "last_healed_at": time_of(_last_healed(ctx, name)),
         "inventory": {
             "age_seconds": None if fleet.inventory_at is None else round(ctx.now.boot - fleet.inventory_at, 3),
             "error": fleet.inventory_error,
@@ -104,6 +102,39 @@ def fleet_view(ctx: Context, fleet: Fleet, most: int | None = None) -> FleetDoc:
             "needed": ctx.settings.judgement.amnesty_rounds,
         },
         "instances": [instance_view(ctx, fleet, m, good) for m in shown],
+    }
+
+
+def verdict_view(ctx: Context, verdict: Verdict) -> VerdictDoc:
+    """Return a verdict in short."""
+    own = verdict.cause is Cause.INSTANCE
+    return {
+        "cause": str(verdict.cause),
+        "label": verdict.label,
+        "value": verdict.value,
+        "words": "each for itself" if own else f"{verdict.label or verdict.cause} {verdict.value}".strip(),
+        "probability": round(verdict.probability, 4),
+        "since": time_of(ctx.now.wall - timedelta(seconds=max(0.0, ctx.now.boot - verdict.since))),
+        "sentence": verdict.sentence,
+    }
+
+
+def changes_view(ctx: Context, limit: int) -> list[ChangeDoc]:
+    """Return what was changed, newest first."""
+    found = sorted(ctx.world.values(Change), key=lambda c: (c.at, c.id), reverse=True)
+    return [change_view(change) for change in found[:limit]]
+
+
+def change_view(change: Change) -> ChangeDoc:
+    """Return one change."""
+    return {
+        "id": change.id,
+        "at": time_of(change.at),
+        "kind": str(change.kind),
+        "target": change.target,
+        "text": change.text,
+        "actor": change.actor,
+        "fleet": change.fleet,
     }
 
 
@@ -118,7 +149,8 @@ def _stands_out(ctx: Context, fleet: Fleet, instance: Instance) -> bool:
     return instance.held_until is not None or instance.id in ctx.world.by_instance
 
 
-def _good_image(ctx: Context, fleet: str) -> Image | None:
+def good_image(ctx: Context, fleet: str) -> Image | None:
+    """Return the image that healing launches."""
     return next((i for i in ctx.world.all(Image) if i.fleet == fleet and i.last_known_good), None)
 
 
@@ -150,9 +182,9 @@ def instance_view(ctx: Context, fleet: Fleet | None, instance: Instance, good: I
         "registered": machine.registered if machine else None,
         "load_balancer": str(machine.target) if machine else "unknown",
         "machine": str(machine.state) if machine else "unknown",
-        "created_at": _time(instance.created_at),
-        "since": _time(instance.since),
-        "held_until": _time(instance.held_until),
+        "created_at": time_of(instance.created_at),
+        "since": time_of(instance.since),
+        "held_until": time_of(instance.held_until),
         "hold_reason": instance.hold_reason,
         "held": ctx.hold_on(instance),
         "impaired": machine.impaired if machine else "",
@@ -184,12 +216,15 @@ def incident_view(ctx: Context, incident: Incident) -> IncidentDoc:
         "fleet": incident.fleet,
         "instance": incident.instance,
         "kind": str(incident.kind),
+        "about": incident.about,
+        "verdict": str(incident.verdict),
+        "sure": round(incident.sure, 4),
         "state": str(incident.state),
         "cause": incident.cause,
-        "suspected_at": _time(incident.suspected_at),
-        "opened_at": _time(incident.opened_at),
-        "resolved_at": _time(recovered),
-        "closed_at": _time(incident.closed_at),
+        "suspected_at": time_of(incident.suspected_at),
+        "opened_at": time_of(incident.opened_at),
+        "resolved_at": time_of(recovered),
+        "closed_at": time_of(incident.closed_at),
         "resolution": str(incident.resolution),
         "replacement": incident.replacement,
         "held_by": list(incident.held),
@@ -199,7 +234,7 @@ def incident_view(ctx: Context, incident: Incident) -> IncidentDoc:
         else {
             "actor": incident.approval.actor,
             "granted": incident.approval.granted,
-            "expires_at": _time(incident.approval.expires_at),
+            "expires_at": time_of(incident.approval.expires_at),
         },
         "seconds_to_detect": (incident.opened_at - incident.suspected_at).total_seconds(),
         "seconds_to_recover": None if recovered is None else (recovered - incident.suspected_at).total_seconds(),
@@ -223,12 +258,13 @@ def story_view(ctx: Context, incident: Incident) -> StoryDoc:
     """Return one incident with its story and its workflows."""
     return {
         **incident_view(ctx, incident),
-        "story": [{"at": _time(n.at), "text": n.text} for n in incident.notes],
-        "workflows": [_workflow_view(ctx, w) for w in ctx.world.all(Workflow) if w.incident == incident.id],
+        "story": [{"at": time_of(n.at), "text": n.text} for n in incident.notes],
+        "workflows": [workflow_view(ctx, w) for w in ctx.world.all(Workflow) if w.incident == incident.id],
     }
 
 
-def _workflow_view(ctx: Context, workflow: Workflow) -> WorkflowDoc:
+def workflow_view(ctx: Context, workflow: Workflow) -> WorkflowDoc:
+    """Return a workflow with its steps."""
     steps: list[StepDoc] = []
     for attempt in range(1, workflow.attempt + 1):
         for planned in workflow.plan:
@@ -257,8 +293,8 @@ def _step_view(row: Step) -> StepDoc:
         "name": row.name,
         "attempt": row.attempt,
         "status": str(row.status),
-        "intent_at": _time(row.intent_at),
-        "done_at": _time(row.done_at),
+        "intent_at": time_of(row.intent_at),
+        "done_at": time_of(row.done_at),
         "tries": row.tries,
         "reason": why,
     }
@@ -284,14 +320,14 @@ def quarantine_view(ctx: Context, kept: Quarantine) -> QuarantineDoc:
         "cause": kept.cause,
         "lifecycle": str(instance.lifecycle) if instance else "unknown",
         "zone": instance.zone if instance else "",
-        "isolated_at": _time(kept.isolated_at),
-        "stops_at": _time(kept.stop_at),
-        "expires_at": _time(kept.expires_at),
+        "isolated_at": time_of(kept.isolated_at),
+        "stops_at": time_of(kept.stop_at),
+        "expires_at": time_of(kept.expires_at),
         "stopped": kept.stopped,
-        "held_until": _time(instance.held_until) if instance else None,
+        "held_until": time_of(instance.held_until) if instance else None,
         "held": ctx.hold_on(instance),
-        "ends_at": None if kept.ended_at else _time(quarantine.ends_at(ctx, kept)),
-        "ended_at": _time(kept.ended_at),
+        "ends_at": None if kept.ended_at else time_of(quarantine.ends_at(ctx, kept)),
+        "ended_at": time_of(kept.ended_at),
         "ended_by": kept.ended_by,
         "results": list(kept.results),
         "capture": kept.capture,
@@ -302,83 +338,3 @@ def quarantines_view(ctx: Context, *, ended: bool = False) -> list[QuarantineDoc
     """Return the quarantined machines, oldest first."""
     found = [q for q in ctx.world.all(Quarantine) if ended or q.ended_at is None]
     return [quarantine_view(ctx, q) for q in sorted(found, key=lambda q: (q.isolated_at, q.instance))]
-
-
-def explain(ctx: Context, instance: Instance) -> ExplainDoc:
-    """Return why an instance is judged as it is, and every guard with its value and threshold."""
-    fleet = ctx.fleets.get(instance.fleet)
-    incident = ctx.world.incident_of(instance.fleet, instance.id)
-    running = ctx.world.workflow_of(instance.id)
-    view: ExplainDoc = {
-        "instance": instance_view(ctx, fleet, instance, _good_image(ctx, instance.fleet)),
-        "decision": {"what": "nothing", "why": f"fleet {instance.fleet} is not configured: it is left alone"},
-        "checks": [],
-        "incident": incident_view(ctx, incident) if incident else None,
-        "workflow": _workflow_view(ctx, running) if running else None,
-        "guards": {},
-    }
-    if fleet is None:
-        return view
-    chart = fleet.charts.get(instance.id)
-    if chart is not None:
-        view["checks"] = [_check_view(ctx, chart.checks[name]) for name in sorted(chart.checks)]
-    facts = ctx.facts(fleet, instance=instance, incident=incident)
-    for act in (Act.REMEDIATE, Act.WITHDRAW, Act.LAUNCH, Act.ISOLATE):
-        view["guards"][str(act)] = [_reading(r) for r in read(act, facts)]
-    view["decision"] = _decision(ctx, fleet, instance, running)
-    return view
-
-
-def _check_view(ctx: Context, e: Evidence) -> CheckDoc:
-    now = ctx.now.boot
-    return {
-        "name": e.check.name,
-        "role": str(e.role),
-        "status": str(e.status) if e.status else "none yet",
-        "text": e.text,
-        "age_seconds": None if e.last is None else round(now - e.last, 3),
-        "stale": e.is_stale(now),
-        "passes_in_a_row": e.passes,
-        "failures_in_a_row": e.fails,
-        "suspicion": round(e.score, 2),
-        "condemns_at": round(e.weights.condemns_at, 2),
-        "failing_for_seconds": None if e.failing_since is None else round(now - e.failing_since, 3),
-    }
-
-
-def _reading(reading: Reading) -> ReadingDoc:
-    return {
-        "guard": reading.guard,
-        "holds": reading.holds,
-        "value": reading.value,
-        "threshold": reading.threshold,
-    }
-
-
-def _decision(ctx: Context, fleet: Fleet, instance: Instance, running: Workflow | None) -> DecisionDoc:
-    chart = fleet.charts.get(instance.id)
-    if running is not None:
-        step = running.step
-        return {
-            "what": "act",
-            "why": f"{running.remediation or running.kind} is under way, at {step.name if step else 'its end'}",
-        }
-    if instance.lifecycle in (Lifecycle.RETIRING, Lifecycle.RETIRED):
-        return {"what": "nothing", "why": f"{instance.lifecycle}: it is gone"}
-    if chart is None or instance.lifecycle in (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED):
-        return {"what": "nothing", "why": f"{instance.lifecycle}: it is kept, not judged"}
-    incident = ctx.world.incident_of(instance.fleet, instance.id)
-    facts = ctx.facts(fleet, instance=instance, incident=incident)
-    rung = incident.rung if incident else 0
-    decision = decide_instance(chart.finding, instance.lifecycle, facts, fleet.policy.ladder, rung, under_way=False)
-    match decision:
-        case Hold():
-            return {"what": "hold", "why": "; ".join(r.sentence() for r in decision.readings)}
-        case Remediate():
-            return {"what": decision.remediation.kind, "why": chart.finding.reason}
-        case Withdraw() | Return() | Fill():
-            return {"what": type(decision).__name__.lower(), "why": chart.finding.reason}
-        case Nothing():
-            held = [r.sentence() for r in holding(Act.REMEDIATE, facts)] if instance.lifecycle in SERVING else []
-            would = f"; were it sick now, these would hold: {'; '.join(held)}" if held else ""
-            return {"what": "nothing", "why": decision.reason + would}

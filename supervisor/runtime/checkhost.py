@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from supervisor.core.signals import NO_METRICS, Command, Forget, Observe, Result
+from supervisor.core.signals import NO_METRICS, AskNow, Command, Forget, Observe, Result, Stretch
 from supervisor.core.terms import Status
 from supervisor.core.text import clean
 from supervisor.runtime.bench import Bench
@@ -71,7 +71,14 @@ class ChildHost:
         self._paths: Sequence[Path] = ()
         self._names: frozenset[str] = frozenset()
         self._instances: dict[str, dict[str, Any]] = {}  # Any: JSON
+        self._stretch = 1.0
+        self._loopback = 0
         self._writer: asyncio.StreamWriter | None = None
+
+    def listen_at(self, port: int) -> None:
+        """Have the child ask a listener of ours on 127.0.0.1 as it asks machines; `stats.last["deaf"]` says why it can't."""
+        self._loopback = port
+        self._send(self._configuration())
 
     def configure(self, fleets: Mapping[str, Sequence[CheckSpec]], paths: Sequence[Path]) -> None:
         """Take the checks of every fleet. Whoever was benched may play again."""
@@ -84,6 +91,7 @@ class ChildHost:
         self._sitting = self._bench.sitting(asyncio.get_running_loop().time())
         return {
             "type": "configure",
+            "loopback": self._loopback,
             "paths": [str(p) for p in self._paths],
             "fleets": {
                 fleet: [
@@ -102,9 +110,10 @@ class ChildHost:
         }
 
     def apply(self, commands: Sequence[Command]) -> None:
-        """Take `Observe` and `Forget`."""
+        """Take `Observe`, `Forget`, `AskNow` and `Stretch`."""
         observed: list[dict[str, Any]] = []  # Any: JSON
         forgotten: list[str] = []
+        asked: dict[str, None] = {}
         for command in commands:
             if isinstance(command, Observe):
                 item = {
@@ -124,10 +133,20 @@ class ChildHost:
             elif isinstance(command, Forget):
                 self._instances.pop(command.instance, None)
                 forgotten.append(command.instance)
+            elif isinstance(command, AskNow):
+                asked |= dict.fromkeys(command.instances)
+            elif isinstance(command, Stretch):
+                self._stretch = command.factor
+                self._send(self._stretching())
         if observed:
             self._send({"type": "observe", "instances": observed})
         if forgotten:
             self._send({"type": "forget", "instances": forgotten})
+        if asked:
+            self._send({"type": "ask", "instances": list(asked)})
+
+    def _stretching(self) -> Message:
+        return {"type": "stretch", "factor": self._stretch}
 
     def _send(self, message: Message) -> None:
         if self._writer is not None and not self._writer.is_closing():
@@ -155,6 +174,7 @@ class ChildHost:
         why = ""
         try:
             self._send(self._configuration())
+            self._send(self._stretching())
             if self._instances:
                 self._send({"type": "observe", "instances": list(self._instances.values())})
             why = await self._read(host.reader)
@@ -224,7 +244,7 @@ class CheckHosts:
             self._has_plugins.set()
 
     def apply(self, commands: Sequence[Command]) -> None:
-        """Take `Observe` and `Forget`; never blocks."""
+        """Take `Observe`, `Forget`, `AskNow` and `Stretch`; never blocks."""
         self.prober.apply(commands)
         self.plugins.apply(commands)
 

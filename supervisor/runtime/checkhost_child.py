@@ -17,12 +17,13 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from supervisor.api import Check, CheckResult, Instance, Probe
+from supervisor.api import Check, CheckResult, Instance, NoAnswer, Probe, Refusal
 from supervisor.core.duration import words
 from supervisor.core.terms import Status
 from supervisor.core.text import clean
@@ -44,6 +45,10 @@ STOOD_STILL = 0.5
 """Seconds of standing still, or half the time limit, during which an answer that did not come proves nothing."""
 GRACE = 1.0
 """Seconds that a check has to end once its time is up."""
+MOST_ASKED = 200
+"""Runs in flight besides the schedule: a challenge asks hundreds of machines at once, and must not starve the others."""
+LOOPBACK_EVERY = 5.0
+LOOPBACK_LIMIT = 2.0
 
 Pair = tuple[str, str]  # instance, check
 
@@ -62,6 +67,8 @@ class _Spec:
 class _Flight:
     task: asyncio.Task[None]
     begun: float
+    limit: float  # its time limit, as it was stretched when it began
+    asked: bool  # besides the schedule
 
 
 class Benched(Check):
@@ -86,6 +93,10 @@ class Host:
         self.instances: dict[str, tuple[Instance, bool]] = {}
         self.wheel: Wheel[Pair] = Wheel(boottime())
         self.flying: dict[Pair, _Flight] = {}
+        self.asked: dict[Pair, None] = {}  # wait to be run besides the schedule, the first asked first
+        self.stretch = 1.0
+        self.loopback = 0  # the port of a listener of our parent's, 0 for none
+        self.deaf = ""  # why that listener could not be reached the last time
         self.told: dict[Pair, tuple[str, str]] = {}
         self.batch: list[list[Any]] = []  # Any: JSON
         self.started = 0
@@ -108,10 +119,16 @@ class Host:
             case "forget":
                 for name in message["instances"]:
                     self._forget(name)
+            case "ask":
+                for name in message["instances"]:
+                    self._ask(name)
+            case "stretch":
+                self.stretch = max(1.0, float(message["factor"]))
             case other:
                 raise ValueError(f"message {other!r} is not known")
 
     def _configure(self, message: Message) -> None:
+        self.loopback = int(message["loopback"])
         catalogue = discover([Path(p) for p in message["paths"]])
         self.specs = {
             fleet: {c["name"]: _spec(c, catalogue.checks[c["kind"]].cls) for c in checks}
@@ -140,6 +157,13 @@ class Host:
         for check in self.specs.get(known[0].fleet, {}):
             self.wheel.remove((name, check))
             self.told.pop((name, check), None)
+            self.asked.pop((name, check), None)
+
+    def _ask(self, name: str) -> None:
+        """Have every check of an instance run besides its schedule; asked twice before it could run, it runs once."""
+        known = self.instances.get(name)
+        for check in self.specs.get(known[0].fleet, {}) if known else ():
+            self.asked[name, check] = None
 
     # -- running
 
@@ -151,6 +175,8 @@ class Host:
             self.turned = now
             for pair, due in self.wheel.advance(now):
                 self._start(pair, due)
+            if self.asked:
+                self._start_asked()
             await asyncio.sleep(TICK)
 
     def _stood(self, now: float) -> float:
@@ -172,30 +198,50 @@ class Host:
             following = due + (lost + 1) * pace
         self.wheel.add(pair, following)
         if pair in self.flying or len(self.flying) >= MOST_IN_FLIGHT:
-            self.missed += 0 if fast and pair in self.flying else 1
-            self._press(pair, spec, now)
+            flight = self.flying.get(pair)
+            self.missed += 0 if flight is not None and (fast or flight.asked) else 1
+            self._press(pair, now)
             return
-        self.started += 1
         self.lags.append(now - due)
-        task = asyncio.create_task(self._run(pair, spec, instance), name=f"{pair[1]} of {pair[0]}")
-        self.flying[pair] = _Flight(task, now)
+        self._launch(pair, spec, instance, now, asked=False)
 
-    def _press(self, pair: Pair, spec: _Spec, now: float) -> None:
+    def _start_asked(self) -> None:
+        """Start what was asked besides the schedule, as far as there is room.
+
+        Who is in flight waits for its turn: that answer was on its way before anybody asked, and proves nothing.
+        """
+        room = min(MOST_ASKED - sum(1 for f in self.flying.values() if f.asked), MOST_IN_FLIGHT - len(self.flying))
+        ready = (pair for pair in list(self.asked) if pair not in self.flying)
+        for pair in islice(ready, max(0, room)):
+            del self.asked[pair]
+            known = self.instances.get(pair[0])
+            spec = self.specs.get(known[0].fleet, {}).get(pair[1]) if known else None
+            if known is not None and spec is not None:
+                self._launch(pair, spec, known[0], boottime(), asked=True)
+
+    def _launch(self, pair: Pair, spec: _Spec, instance: Instance, now: float, *, asked: bool) -> None:
+        self.started += 1
+        # However slow we are ourselves, an answer comes before the same question is due again.
+        limit = min(spec.timeout * self.stretch, max(spec.interval, spec.timeout))
+        task = asyncio.create_task(self._run(pair, spec, instance, limit), name=f"{pair[1]} of {pair[0]}")
+        self.flying[pair] = _Flight(task, now, limit, asked)
+
+    def _press(self, pair: Pair, now: float) -> None:
         """Cancel a run again that goes on although it was told that its time is up, and say so."""
         flight = self.flying.get(pair)
-        if flight is not None and now - flight.begun > spec.timeout + GRACE:
+        if flight is not None and now - flight.begun > flight.limit + GRACE:
             flight.task.cancel()
             text = f"the check goes on, {words(now - flight.begun)} after it began, though its time was up; mend it"
             self._report(pair, Ran(CheckResult.unknown(text), now, now))
 
-    async def _run(self, pair: Pair, spec: _Spec, instance: Instance) -> None:
+    async def _run(self, pair: Pair, spec: _Spec, instance: Instance, limit: float) -> None:
         stood = self.stood
-        running = run_check(spec.check, instance, self.probe, spec.timeout)
+        running = run_check(spec.check, instance, self.probe, limit)
         try:
             ran = await (self.custody.hold(spec.kind, spec.file, running) if self.custody else running)
         finally:
             self.flying.pop(pair, None)
-        if ran.result.silent and self._stood(boottime()) - stood > min(STOOD_STILL, spec.timeout / 2):
+        if ran.result.silent and self._stood(boottime()) - stood > min(STOOD_STILL, limit / 2):
             # The answer may have come and waited: our own standing still is no instance's silence.
             ran = replace(ran, result=CheckResult.unknown("the check host itself stood still meanwhile"))
         if pair[0] in self.instances:
@@ -229,6 +275,20 @@ class Host:
             await self.writer.drain()
             await asyncio.sleep(FLUSH)
 
+    async def listening(self) -> None:
+        """Ask our parent's own listener, for ever, the way machines are asked: who can't hear that hears nobody."""
+        while True:
+            if self.loopback:
+                try:
+                    async with asyncio.timeout(LOOPBACK_LIMIT):
+                        answer = await self.probe.tcp.connect("127.0.0.1", self.loopback, until=b"\n")
+                    self.deaf = "" if answer.received else "it closes without a word"
+                except TimeoutError:
+                    self.deaf = f"no answer within {LOOPBACK_LIMIT:.0f}s"
+                except (OSError, NoAnswer, Refusal) as error:
+                    self.deaf = str(error) or type(error).__name__
+            await asyncio.sleep(LOOPBACK_EVERY)
+
     async def counting(self) -> None:
         """Send one line of figures a second: the parent takes it for a sign of life."""
         while True:
@@ -244,6 +304,7 @@ class Host:
                 "lag_p50": lags[len(lags) // 2] if lags else 0.0,
                 "lag_p99": lags[int(len(lags) * 0.99)] if lags else 0.0,
                 "lag_max": lags[-1] if lags else 0.0,
+                "deaf": self.deaf,
             }
             if self.custody is not None:
                 stats["slow"] = self.custody.look()
@@ -268,6 +329,7 @@ async def serve(name: str, fd: int, flight: int) -> None:
         asyncio.create_task(host.turn(), name="turn"),
         asyncio.create_task(host.flushing(), name="flushing"),
         asyncio.create_task(host.counting(), name="counting"),
+        asyncio.create_task(host.listening(), name="listening"),
     ]
     for loop in loops:
         loop.add_done_callback(lambda _: writer.transport.abort())  # without one of them we are no host: end

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import ipaddress
 import os
+import socket
 import time
 from collections.abc import Mapping
 
@@ -119,6 +120,8 @@ class Tcp:
                     received += chunk
             finally:
                 writer.transport.abort()
+        except socket.gaierror as error:
+            raise OSError(errno.EADDRNOTAVAIL, "the name does not resolve") from error
         except OSError as error:
             raise _failed(error) from error
         return TcpAnswer(received, time.monotonic() - begun)

@@ -1,7 +1,7 @@
 """The whole of Sickbay around its ports: the same in production and in simulation.
 
 check host ─ results ─┐                       ┌─ Perform ─> executor ─> cloud
-pollers ─ inventory ──┼─> inbox ─> loop ──────┼─ Observe/Forget ─> check host
+pollers ─ inventory ──┼─> inbox ─> loop ──────┼─ Observe, Forget, AskNow, Stretch ─> check host
 operators, sentinels ─┘      (engine, store)  └─ events ─> log, page; outbox ─> chat
 """
 
@@ -19,6 +19,7 @@ from supervisor.core.model import Holder, Instance, Record
 from supervisor.core.requests import DESTRUCTIVE, Request
 from supervisor.core.settings import Settings
 from supervisor.core.signals import (
+    AskNow,
     Command,
     Event,
     Forget,
@@ -34,9 +35,11 @@ from supervisor.core.signals import (
     Reply,
     ResultsReported,
     Said,
+    SelfReported,
     SentinelReported,
     SettingsLoaded,
     StepFinished,
+    Stretch,
 )
 from supervisor.ports import Chat, CheckHost, Clock, Cloud
 from supervisor.runtime.executor import Executor
@@ -109,7 +112,11 @@ class Service:
 
     def report_sentinel(self, name: str, *, ok: bool, detail: str = "") -> None:
         """Say whether something works that must work if we can see at all."""
-        self.inbox.put(SentinelReported(name, ok, detail))
+        self.report(SentinelReported(name, ok, detail))
+
+    def report(self, signal: SentinelReported | SelfReported) -> None:
+        """Tell the engine of our own eyes."""
+        self.inbox.put(signal)
 
     def notice(self, kind: str, text: str) -> None:
         """Have people told of something of the shell's."""
@@ -142,7 +149,7 @@ class Service:
     def _dispatch(self, command: Command) -> None:
         if isinstance(command, Perform):
             self.executor.perform(command)
-        elif isinstance(command, Observe | Forget):
+        elif isinstance(command, Observe | Forget | AskNow | Stretch):
             self._host.apply([command])
 
     def _publish(self, events: Sequence[Event]) -> None:

@@ -7,7 +7,7 @@ import heapq
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from supervisor.core.settings import CheckPolicy
-from supervisor.core.signals import Command, Forget, Observe, Result
+from supervisor.core.signals import AskNow, Command, Forget, Observe, Result, Stretch
 from supervisor.runtime.wheel import phase
 from supervisor.sim.failpoints import Life
 from supervisor.sim.world import World
@@ -25,10 +25,12 @@ class SimHost:
         self._life = life
         self._watched: dict[str, Observe] = {}
         self._heap: list[tuple[float, str, str]] = []
+        self._asked: dict[tuple[str, str], None] = {}  # besides the schedule
+        self._stretch = 1.0
         self._news = asyncio.Event()
 
     def apply(self, commands: Sequence[Command]) -> None:
-        """Take `Observe` and `Forget`."""
+        """Take `Observe`, `Forget`, `AskNow` and `Stretch`."""
         now = self._world.clock.boot
         for command in commands:
             if isinstance(command, Observe):
@@ -42,6 +44,13 @@ class SimHost:
                         heapq.heappush(self._heap, (first, command.instance, check.name))
             elif isinstance(command, Forget):
                 self._watched.pop(command.instance, None)
+            elif isinstance(command, AskNow):
+                for name in command.instances:
+                    watched = self._watched.get(name)
+                    checks = self._checks[watched.fleet] if watched is not None else ()
+                    self._asked |= dict.fromkeys((name, check.name) for check in checks)
+            elif isinstance(command, Stretch):
+                self._stretch = command.factor
         self._news.set()
 
     def _phase(self, watched: Observe, check: CheckPolicy) -> float:
@@ -55,20 +64,28 @@ class SimHost:
         """Yield for ever."""
         while True:
             now = self._world.clock.boot
-            batch: list[Result] = []
+            asked, self._asked = self._asked, {}
+            batch = [self._ask(i, self._check(self._watched[i], c)) for i, c in asked if i in self._watched]
             while self._heap and self._heap[0][0] <= now:
                 due, instance, name = heapq.heappop(self._heap)
                 watched = self._watched.get(instance)
                 if watched is None:
                     continue
-                check = next(c for c in self._checks[watched.fleet] if c.name == name)
-                batch.append(self._world.ask(instance, name, check.timeout))
+                check = self._check(watched, name)
+                batch.append(self._ask(instance, check))
                 heapq.heappush(self._heap, (max(due, now - 1) + self._pace(watched, check), instance, name))
             if batch:
                 yield batch
             else:
                 await self._until_due(now)
                 self._life.check()
+
+    def _check(self, watched: Observe, name: str) -> CheckPolicy:
+        return next(c for c in self._checks[watched.fleet] if c.name == name)
+
+    def _ask(self, instance: str, check: CheckPolicy) -> Result:
+        limit = min(check.timeout * self._stretch, max(check.interval, check.timeout))
+        return self._world.ask(instance, check.name, limit)
 
     async def _until_due(self, now: float) -> None:
         """Sleep until the first check is due, or the next command comes: virtual time is dear by the wake-up."""

@@ -17,6 +17,7 @@ MARKS = {
     "sight.lost": "!",
     "config.refused": "!",
     "plugin.benched": "!",
+    "permit.begun": "✓",
 }
 TONES = {
     Tone.TROUBLE: "🔴",

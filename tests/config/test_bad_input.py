@@ -86,6 +86,15 @@ ROWS = {
     "a remediation that is a number": ("desired = 3", "desired = 3\nremediation = [3]", "[fleet.web] remediation = 3 — expected"),
     "a chat that is no table": ("[fleet.web]", "[chat]\nterminal = 3\n[fleet.web]", "[chat] terminal = 3 — expected a table"),
     "a front door on the page's port": ('builtin:web"', 'builtin:web"\nfront_door = "127.0.0.1:8750"', "[supervisor] listen has this address; give each its own"),
+    "a deep check that condemns": ("port = 8080", 'port = 8080\ndepends_on = ["db"]', 'role = "liveness" — a deep check can\'t condemn a machine for what it depends on; expected "readiness"'),
+    "a deep check that is called shallow": ("port = 8080", 'port = 8080\nrole = "readiness"\nscope = "network"\ndepends_on = ["db"]', 'scope = "network" — expected "deep", as it depends on something'),
+    "a sentinel that asks nothing": ("[fleet.web]", '[[sentinel]]\nname = "status"\nkind = "http"\n[fleet.web]', "a sentinel of kind http needs `url`"),
+    "a sentinel that asks twice": ("[fleet.web]", '[[sentinel]]\nname = "db"\nkind = "tcp"\naddress = "db:5432"\nurl = "http://db/"\n[fleet.web]', "has `address`, not `url`; take it out"),
+    "a sentinel of a zone that is not named": ("[fleet.web]", '[[sentinel]]\nname = "a"\nkind = "tcp"\naddress = "10.0.0.1:22"\nsense = "zone"\n[fleet.web]', "a sentinel of a zone needs `of`: which one"),
+    "a sentinel without a port": ("[fleet.web]", '[[sentinel]]\nname = "a"\nkind = "tcp"\naddress = "10.0.0.1"\n[fleet.web]', '[sentinel] address = "10.0.0.1" — expected'),
+    "a sentinel with a name of ours": ("[fleet.web]", '[[sentinel]]\nname = "loopback"\nkind = "tcp"\naddress = "10.0.0.1:22"\n[fleet.web]', 'name = "loopback" — two sentinels have this name (prober and loopback are built in); rename one'),
+    "a sentinel that is no list": ("[fleet.web]", '[sentinel]\nname = "a"\n[fleet.web]', "[sentinel] = {'name': 'a'} — expected tables [[sentinel]]"),
+    "nobody to ask in a challenge": ("[fleet.web]", "[explaining]\nchallenge_peers = 0\n[fleet.web]", "challenge_peers = 0 — expected greater than or equal to 1"),
     "a misspelt threshold": ("[fleet.web]", '[judgement]\nsick_aftr = "30s"\n[fleet.web]', "did you mean `sick_after`?"),
 }  # fmt: skip
 
@@ -185,6 +194,7 @@ def test_speed_divides_judgement_and_nothing_else(tmp_path: Path) -> None:
 
     assert 3.0 == config.settings.judgement.sick_after
     assert 60.0 == config.settings.guards.cooldown
+    assert 18.0 == config.settings.explaining.holds_for
     assert 14400.0 == config.settings.guards.hold_for
     assert 10.0 == config.fleets["web"].checks[0].interval
     assert 72 * 3600.0 == config.settings.retention.kept

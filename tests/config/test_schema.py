@@ -48,7 +48,7 @@ def test_it_is_a_schema_of_its_dialect() -> None:
     jsonschema.Draft202012Validator.check_schema(DOCUMENT)
 
     assert "https://json-schema.org/draft/2020-12/schema" == DOCUMENT["$schema"]
-    assert set(DOCUMENT["properties"]) == {"fleet", *TABLES} == set(READ)
+    assert set(DOCUMENT["properties"]) == {"fleet", "sentinel", *TABLES} == set(READ)
 
 
 def fenced(page: Path, language: str) -> list[str]:

@@ -65,6 +65,7 @@ def scraped() -> dict[str, set[str]]:
         metrics = Metrics(service, {"prober": Prober()})
         service.listeners.append(metrics.listen)
         await until(lambda: stages.is_calm(service), 120)
+        service.report_sentinel("loopback", ok=True)
         world.crash(stages.instances(service, Lifecycle.IN_SERVICE, Lifecycle.PROBATION)[0].id)
         await until(lambda: bool(stages.open_incidents(service)), 120)
         take(metrics)

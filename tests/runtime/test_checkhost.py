@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from supervisor.core.signals import Forget
+from supervisor.core.signals import AskNow, Forget, Stretch
 from supervisor.core.terms import Status
 from supervisor.runtime.checkhost import CheckSpec
 from tests.watching import Watching, observe, plugin_folder, spec, watching_hosts
@@ -144,6 +144,53 @@ async def test_a_suspect_is_asked_five_times_as_often_and_a_forgotten_one_never(
     before = len(watching.of("fast"))
     await asyncio.sleep(1.0)
     assert before == len(watching.of("fast"))
+
+
+async def test_who_is_asked_now_answers_at_once_and_once(watching: Watching, server: int) -> None:
+    """A challenge does not wait for the schedule, and asking twice asks no more."""
+    configured(watching, [spec("http", name="c", interval=86400.0, timeout=2.0, port=server, path="/well")])
+    watching.hosts.apply([observe("i-1"), observe("i-2"), observe("i-3")])
+    await watching.until(lambda: watching.hosts.prober.stats.alive)
+    watching.hosts.apply([AskNow(("i-1", "i-2", "i-none")), AskNow(("i-1",))])
+    await watching.until(lambda: watching.of("i-1") and watching.of("i-2"))
+    await asyncio.sleep(0.3)
+
+    assert [1, 1, 0] == [len(watching.of(name)) for name in ("i-1", "i-2", "i-3")]
+    assert 0 == watching.hosts.prober.stats.last.get("missed", 0)
+
+
+async def test_a_slow_supervisor_gives_every_check_more_time(watching: Watching, server: int) -> None:
+    """Up to the interval; and a host that is started again knows it."""
+    configured(watching, [spec("http", name="c", interval=0.6, timeout=0.1, port=server, path="/drip")])
+    watching.hosts.apply([Stretch(4.0), observe("i-1")])
+    await watching.first("c", "no answer within 400ms")
+    watching.hosts.apply([Stretch(100.0)])
+    await watching.first("c", "no answer within 600ms")
+    watching.hosts.apply([Stretch(1.0)])
+    await watching.first("c", "no answer within 100ms")
+
+
+async def test_the_prober_hears_our_own_listener_or_says_why_not(
+    watching: Watching,
+) -> None:
+    """The loopback sentinel goes the way of every check."""
+    calls: list[bool] = []
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(True)
+        writer.write(b"sickbay\n")
+        writer.close()
+
+    listener = await asyncio.start_server(greet, "127.0.0.1", 0)
+    watching.hosts.prober.listen_at(listener.sockets[0].getsockname()[1])
+    configured(watching, [])
+    await watching.until(lambda: calls)
+    await watching.until(lambda: watching.hosts.prober.stats.last)
+
+    assert "" == watching.hosts.prober.stats.last["deaf"]
+    listener.close()
+    os.kill(children()[0], signal.SIGKILL)
+    await watching.until(lambda: "refused" in watching.hosts.prober.stats.last.get("deaf", ""))
 
 
 async def test_a_plugin_that_blocks_or_raises_hurts_only_itself(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from supervisor.core import views
+from supervisor.core import reasons, views
 from supervisor.core.cards import Card, Tone, card
 from supervisor.core.journal import Workflow, WorkflowKind, WorkflowState
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Resolution
 from supervisor.core.signals import ReleaseFromQuarantine, SettingsLoaded
-from supervisor.core.terms import Lifecycle
+from supervisor.core.terms import Cause, Lifecycle
 from supervisor.runtime.service import Service
 from supervisor.sim.run import until
 from supervisor.sim.world import Behaviour, World
@@ -145,7 +146,7 @@ def test_a_machine_that_is_gone_is_not_called_kept() -> None:
         gone = service.engine.ctx.world.need(type(victim), victim.id)
         assert Lifecycle.RETIRED is gone.lifecycle
 
-        assert "retired: it is gone" == views.explain(service.engine.ctx, gone)["decision"]["why"]
+        assert "retired: it is gone" == reasons.explain(service.engine.ctx, gone)["decision"]["why"]
 
     stage().live(vanishes)
 
@@ -190,3 +191,56 @@ def test_what_holds_is_shown_with_this_moments_values() -> None:
         assert 55 <= left[0] - left[1] <= 65
 
     stage().live(cools_down)
+
+
+SHARED = {
+    "a zone: nobody is removed, and how sure is said": (
+        (Cause.ZONE, "zone a", "zone a: 3 of 3 sick there, 0 of 3 elsewhere", 0.992),
+        "web zone a: 3 of 3 sick there, 0 of 3 elsewhere (99 % sure) — OPTIMAL, 6 of 6 serve — nothing is removed",
+    ),
+    "never certain": (
+        (Cause.DEPENDENCY, "dependency db", "db is down: every deep check fails", 0.99999),
+        "web db is down: every deep check fails (over 99 % sure) — OPTIMAL, 6 of 6 serve — nothing is removed",
+    ),
+    "a sentence that says how sure is not repeated": (
+        (Cause.CHECK, "check alive", "check alive: fails on 6 of 6 since its new version (P 0.97)", 0.97),
+        "web check alive: fails on 6 of 6 since its new version (P 0.97) — OPTIMAL, 6 of 6 serve — nothing is removed",
+    ),
+    "hardware is healed, one after the other": (
+        (Cause.COHORT, "host h1", "host h1: 2 of 2 sick there", 0.9),
+        "web host h1: 2 of 2 sick there (90 % sure) — OPTIMAL, 6 of 6 serve — they are healed one after the other",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_a_shared_trouble_says_what_is_shared_and_what_happens_to_it(name: str) -> None:
+    """What, how sure, how bad, what is done: on the first line, with the command that tells more."""
+    (cause, about, sentence, sure), headline = SHARED[name]
+
+    async def shares(service: Service, world: World) -> None:
+        await calm(service, world)
+        context = service.engine.ctx
+        opened = context.now.wall - timedelta(seconds=5)
+        shared = Incident(
+            id=context.world.next_id(),
+            fleet="web",
+            instance="",
+            kind=IncidentKind.SHARED,
+            state=IncidentState.OPEN,
+            cause=sentence,
+            suspected_at=opened,
+            opened_at=opened,
+            about=about,
+            verdict=cause,
+            sure=sure,
+        )
+        made = card(context, shared)
+        ended = card(context, replace(shared, state=IncidentState.CLOSED, resolution=Resolution.RECOVERED))
+
+        assert headline == made.headline
+        assert ("sickbay explain web" == made.ask) == (made.tone is Tone.HELD) == ("nothing is removed" in headline)
+        assert f"web {about} recovered by itself" == ended.headline
+        assert "Verdict" in dict(made.facts)
+
+    stage().live(shares)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core import views
+from supervisor.core import reasons
 from supervisor.core.model import Instance, Resolution
 from supervisor.core.settings import Guards, Settings
 from supervisor.core.signals import (
@@ -39,7 +39,7 @@ async def proved(service: Service, world: World) -> None:
 def explained(service: Service, name: str) -> dict[str, tuple[str, str]]:
     """Return the guards that hold an instance's remediation: value and threshold."""
     ctx = service.engine.ctx
-    view = views.explain(ctx, ctx.world.need(Instance, name))
+    view = reasons.explain(ctx, ctx.world.need(Instance, name))
     return {r["guard"]: (r["value"], r["threshold"]) for r in view["guards"]["remediate"] if r["holds"]}
 
 

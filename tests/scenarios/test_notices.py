@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from supervisor.core import views
+from supervisor.core import reasons, views
 from supervisor.core.model import Incident, Instance
 from supervisor.core.signals import Hold
 from supervisor.core.terms import Lifecycle
@@ -42,7 +42,7 @@ def test_a_failing_status_check_alone_condemns_nobody() -> None:
         name = await proved(service, world)
         world.machines[name].impaired = "instance reachability failed"
         await asyncio.sleep(1800)
-        view = views.explain(service.engine.ctx, service.engine.ctx.world.need(Instance, name))["instance"]
+        view = reasons.explain(service.engine.ctx, service.engine.ctx.world.need(Instance, name))["instance"]
         reason = "all checks pass, and the cloud's status check fails: instance reachability failed"
         assert ("healthy", reason) == (view["health"], view["reason"])
         assert "instance reachability failed" == view["impaired"]
@@ -83,7 +83,7 @@ def test_an_announcement_is_told_once_and_shown() -> None:
         name = await proved(service, world)
         world.machines[name].notices = (notice,)
         await asyncio.sleep(600)
-        view = views.explain(service.engine.ctx, service.engine.ctx.world.need(Instance, name))["instance"]
+        view = reasons.explain(service.engine.ctx, service.engine.ctx.world.need(Instance, name))["instance"]
         assert [notice] == view["notices"]
         world.behave(name, Behaviour.ERRORS)
         await until(lambda: bool(incidents(service)), 120)

@@ -9,9 +9,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from supervisor.cli import app
-from supervisor.core.model import Incident
+from supervisor.core import diagnosis
+from supervisor.core.model import Incident, Instance, Permit
 from supervisor.core.signals import Hold, OperatorAsked
-from supervisor.core.terms import Mode
+from supervisor.core.terms import Cause, Lifecycle, Mode
+from supervisor.core.verdict import Explanation, Verdict
 from tests import stages
 from tests.surfaces.front import Front, journal, serving
 
@@ -93,3 +95,53 @@ async def test_a_daemon_that_was_killed_is_named_as_gone(tmp_path: Path) -> None
     assert 69 == result.exit_code
     assert "start it with `sickbay run`" in result.stderr
     assert "Errno" not in result.stderr
+
+
+async def test_what_is_wrong_and_how_sure_come_first_and_fit_the_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a fleet and of an instance: cause, probability, decision; then evidence, changes and guards."""
+    monkeypatch.setattr(diagnosis, "verdict_on", lambda *given: given[1].verdict)
+    async with serving(Front(RECORDS, SETTINGS), tmp_path) as front:
+        context = front.engine.ctx
+        assert 0 == (await typed(tmp_path, "changed", "network", "zone a", "new routes")).exit_code
+        weighed = (
+            Explanation(Cause.ZONE, "zone", "a", 0.98, ("3 of 3 there are unreachable, 0 of 3 elsewhere",)),
+            Explanation(Cause.INSTANCE, "", "", 0.02, ()),
+        )
+        sentence = "zone a: 3 of 3 there are sick, 0 of 3 elsewhere"
+        fleet = context.fleets["web"]
+        fleet.verdict = Verdict(Cause.ZONE, "zone", "a", 0.98, context.now.boot, weighed, sentence)
+        member = next(i.id for i in context.world.all(Instance) if i.lifecycle is Lifecycle.IN_SERVICE)
+        of_fleet = (await typed(tmp_path, "explain", "web")).stdout
+        of_instance = (await typed(tmp_path, "explain", member)).stdout
+        status = (await typed(tmp_path, "status")).stdout
+        listed = (await typed(tmp_path, "changes")).stdout
+
+    assert f"what is wrong    {sentence}" in of_fleet
+    assert "how sure         98 % zone a" in of_fleet
+    assert "what is done     nothing: zone a is at fault, not single machines" in of_fleet
+    assert of_instance.startswith(f"web {member} (zone ")
+    for told in (of_fleet, of_instance):
+        before_guards = told.partition("Guards:")[0]
+        assert max(map(len, before_guards.splitlines())) <= 80
+        assert "98 %             zone a: 3 of 3 there are unreachable" in told
+        assert "network zone a: new routes" in told
+        assert "HOLDS  mode" in told
+    assert f"  {sentence} (98 % sure)" in status
+    assert " a ! " in status
+    assert "zone a" in listed
+
+
+async def test_removals_are_allowed_for_a_while_and_never_for_ever(tmp_path: Path) -> None:
+    """A permit has a number, an end and a reason; what makes no sense is one sentence."""
+    async with serving(Front(RECORDS, SETTINGS), tmp_path) as front:
+        given = await typed(tmp_path, "allow", "web", "--max", "3", "--for", "30m", "--reason", "the rack is gone")
+        endless = await typed(tmp_path, "allow", "web", "--max", "3", "--for", "30d")
+        nothing = await typed(tmp_path, "changed", "check", " ")
+        permit = front.engine.ctx.world.need(Permit, "web")
+
+    assert given.stdout.startswith("web: 3 removals are allowed until ")
+    assert (3, "the rack is gone") == (permit.removals, permit.reason)
+    assert "30d is no time to allow it for; expected up to 1d" in endless.stderr
+    assert "the target is empty; name what was changed" in nothing.stderr

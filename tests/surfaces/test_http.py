@@ -16,9 +16,11 @@ import pytest
 import pytest_asyncio
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from supervisor.core import diagnosis
 from supervisor.core.model import Identity, Incident, Instance, Record, Slot
-from supervisor.core.signals import Noticed, OperatorAsked, Reply
-from supervisor.core.terms import Lifecycle, Mode
+from supervisor.core.signals import Noticed, OperatorAsked, Reply, TellChange
+from supervisor.core.terms import Cause, ChangeKind, Lifecycle, Mode
+from supervisor.core.verdict import Explanation, Verdict
 from supervisor.surfaces.web import acting
 from tests import stages
 from tests.surfaces.front import HOSTILE, Front, journal, serving
@@ -108,6 +110,8 @@ VERBS: dict[str, dict[str, Any]] = {
     "purge": {"instance": "i-none"},
     "retry": {"fleet": "web", "slot": 1},
     "promote": {"fleet": "web"},
+    "changes": {"kind": "dependency", "target": "db", "text": "moved to the new cluster", "fleet": "web"},
+    "allow": {"fleet": "web", "removals": 3, "seconds": 1800},
 }
 
 
@@ -310,6 +314,30 @@ async def test_the_page_shows_what_a_person_looks_for(web: aiohttp.ClientSession
         "Healing last proved",
     ):
         assert expected in text
+
+
+async def test_a_verdict_is_shown_with_its_evidence_and_foreign_text_stays_text(
+    web: aiohttp.ClientSession, front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong, how sure, what speaks for it, what was changed; and whoever tells of a change writes no HTML."""
+    monkeypatch.setattr(diagnosis, "verdict_on", lambda *given: given[1].verdict)
+    front.step(OperatorAsked("1", TellChange(ChangeKind.NETWORK, HOSTILE, HOSTILE), "ada", "test"))
+    fleet = front.engine.ctx.fleets["web"]
+    weighed = (Explanation(Cause.ZONE, "zone", "a", 0.98, ("3 of 3 there are unreachable", HOSTILE)),)
+    fleet.verdict = Verdict(Cause.ZONE, "zone", "a", 0.98, front.boot, weighed, f"zone a is down {HOSTILE}")
+    instance = next(i.id for i in front.engine.ctx.world.all(Instance) if i.lifecycle is Lifecycle.IN_SERVICE)
+    pages = {}
+    for path in ("/", "/fleets/web", f"/instances/{instance}"):
+        async with web.get(path) as answer:
+            assert 200 == answer.status
+            pages[path] = await answer.text()
+            assert "<script>document" not in pages[path]
+            assert "\x1b" not in pages[path]
+            assert "zone a is down" in pages[path]
+            assert "98 % sure" in pages[path]
+    assert "impaired" in pages["/"]
+    assert "3 of 3 there are unreachable" in pages["/fleets/web"]
+    assert "Changed of late" in pages["/fleets/web"]
 
 
 @pytest.mark.parametrize("path", ["/", "/incidents/{incident}", "/instances/{instance}"])

@@ -44,7 +44,7 @@ def paths(front: Front) -> list[str]:
     """Return every kind of page."""
     sick = next(i for i in front.engine.ctx.world.all(Incident) if i.held)
     healed = next(i for i in front.engine.ctx.world.all(Incident) if i.replacement)
-    return ["/", f"/incidents/{sick.id}", f"/incidents/{healed.id}", f"/instances/{sick.instance}"]
+    return ["/", f"/incidents/{sick.id}", f"/incidents/{healed.id}", f"/instances/{sick.instance}", "/fleets/web"]
 
 
 async def test_the_page_follows_what_happens_without_a_reload(front: Front) -> None:

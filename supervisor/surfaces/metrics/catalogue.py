@@ -46,6 +46,15 @@ FLEET = ("fleet",)
 # -- the supervisor
 BUILD = Family("sickbay_build_info", Kind.INFO, ("version", "python"), "What runs.")
 BLIND = Family("sickbay_blind", G, (), "Whether the supervisor can't believe its own eyes: 1 while it can't.")
+SELF_SCORE = Family(
+    "sickbay_self_score", G, (), "How slow the supervisor itself is, 0 to 8: time limits are multiplied by one more."
+)
+SENTINEL_UP = Family(
+    "sickbay_sentinel_up",
+    G,
+    ("sentinel",),
+    "Whether something works that must work if the supervisor can see at all: 0 after two failures in a row.",
+)
 HOLDERS = Family("sickbay_pause_holders", G, (), "How many people or programs pause all acting.")
 CONFIG_AT = Family(
     "sickbay_config_last_reload_success_timestamp_seconds", G, (), "When the configuration in use was read."
@@ -81,6 +90,12 @@ STORM = Family(
     G,
     FLEET,
     "Whether more are sick at once than may plausibly be: 1 while nobody is removed for it.",
+)
+VERDICT = Family(
+    "sickbay_verdict",
+    G,
+    ("fleet", "cause"),
+    "What is judged to be wrong: 1 for the verdict that stands; instance also where nobody is sick.",
 )
 INSTANCES = Family("sickbay_instances", G, ("fleet", "lifecycle", "zone"), "Instances that are not retired.")
 HEALTH = Family(

@@ -15,7 +15,7 @@ from supervisor.core.context import Context
 from supervisor.core.engine import Engine
 from supervisor.core.fleet import Fleet
 from supervisor.core.model import Holder, Incident, IncidentState, OutboxMessage
-from supervisor.core.terms import GONE, FleetState, Health, Lifecycle, Seconds
+from supervisor.core.terms import GONE, Cause, FleetState, Health, Lifecycle, Seconds
 from supervisor.surfaces.metrics import catalogue as c
 from supervisor.surfaces.metrics.sheet import Sheet
 
@@ -75,6 +75,9 @@ def read_supervisor(ctx: Context, sheet: Sheet) -> None:
     """Read the supervisor itself."""
     sheet.put(c.BUILD, 1, __version__, platform.python_version())
     sheet.put(c.BLIND, float(bool(ctx.sight.blind)))
+    sheet.put(c.SELF_SCORE, ctx.sight.score)
+    for name, sentinel in sorted(ctx.sight.sentinels.items()):
+        sheet.put(c.SENTINEL_UP, float(sentinel.ok), name)
     sheet.put(c.HOLDERS, ctx.world.count(Holder))
 
 
@@ -87,6 +90,8 @@ def read_fleet(ctx: Context, fleet: Fleet, sheet: Sheet) -> None:
     sheet.put(c.DESIRED, policy.desired, name)
     sheet.put(c.SERVING, fleet.serving, name)
     sheet.put(c.STORM, float(fleet.storm), name)
+    for cause in Cause:
+        sheet.put(c.VERDICT, float(fleet.verdict.cause is cause), name, str(cause))
     sheet.put(c.STUCK, len(ctx.world.stuck_slots[name]), name)
     needed = ctx.settings.judgement.amnesty_rounds
     sheet.put(c.AMNESTY, min(needed, fleet.clean_rounds(now.boot)), name)

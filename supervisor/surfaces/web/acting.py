@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from supervisor.core.documents import AnswerDoc
 from supervisor.core.signals import (
+    Allow,
     Approve,
     Hold,
     OperatorAsked,
@@ -34,6 +35,7 @@ from supervisor.core.signals import (
     Reply,
     Resume,
     Retry,
+    TellChange,
     Unhold,
 )
 from supervisor.surfaces.web.routes import Handler, Route
@@ -49,6 +51,8 @@ VERBS: dict[str, type[OperatorVerb]] = {
     "purge": Purge,
     "retry": Retry,
     "promote": Promote,
+    "changes": TellChange,
+    "allow": Allow,
 }
 REMEMBERED = 1000
 ANSWER_LIMIT = 15.0

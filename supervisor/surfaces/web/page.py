@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from supervisor import __version__
 from supervisor.core import views
-from supervisor.core.cards import Tone
+from supervisor.core.cards import Tone, percent
 from supervisor.core.documents import FleetDoc, InstanceDoc, StatusDoc
 from supervisor.core.duration import words
 from supervisor.core.text import clean
@@ -44,7 +44,7 @@ WELL = frozenset({"in_service", "probation"})
 
 
 class Page:
-    """Serves `/`, `/incidents/N`, `/instances/ID` and their style and script."""
+    """Serves `/`, `/incidents/N`, `/instances/ID`, `/fleets/NAME` and their style and script."""
 
     def __init__(self, reading: Reading) -> None:
         """Take where the documents come from."""
@@ -57,7 +57,14 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"ago": ago, "until": until, "clock": clock, "span": words, "clean": clean}
+        self._templates.filters |= {
+            "ago": ago,
+            "until": until,
+            "clock": clock,
+            "span": words,
+            "clean": clean,
+            "percent": percent,
+        }
         self._templates.globals |= {
             "tones": {str(k): v for k, v in TONES.items()},
             "signs": SIGNS,
@@ -69,6 +76,7 @@ class Page:
         app.router.add_get("/", self._home)
         app.router.add_get("/incidents/{number}", self._incident)
         app.router.add_get("/instances/{name}", self._instance)
+        app.router.add_get("/fleets/{name}", self._fleet)
         app.router.add_get("/static/{file}", self._static)
 
     async def _home(self, _: web.Request) -> web.Response:
@@ -110,6 +118,15 @@ class Page:
             except web.HTTPNotFound as error:
                 return self._missing(error, status)
         return self._render("instance.html", status=status, explained=explained)
+
+    async def _fleet(self, request: web.Request) -> web.Response:
+        async with self._reading.stable:
+            status = self._reading.headline()
+            try:
+                explained = self._reading.explain_fleet(request)
+            except web.HTTPNotFound as error:
+                return self._missing(error, status)
+        return self._render("fleet.html", status=status, explained=explained)
 
     async def _static(self, request: web.Request) -> web.Response:
         name = request.match_info["file"]

@@ -9,12 +9,14 @@ from typing import Any
 
 from aiohttp import web
 
-from supervisor.core import views
+from supervisor.core import reasons, views
 from supervisor.core.context import Context
 from supervisor.core.documents import (
+    ChangeDoc,
     ExplainDoc,
     FiguresDoc,
     FleetDoc,
+    FleetExplainDoc,
     IncidentDoc,
     InstanceDoc,
     QuarantineDoc,
@@ -49,6 +51,14 @@ class Reading:
             Route("GET", many + "status", "status", "The whole state in short", one(self.status), StatusDoc),
             Route("GET", many + "fleets", "fleets", "Every fleet", one(self._fleets), list[FleetDoc]),
             Route("GET", many + "fleets/{name}", "fleet", "One fleet", one(self._fleet), FleetDoc),
+            Route(
+                "GET",
+                many + "fleets/{name}/explain",
+                "explain_fleet",
+                "What is wrong with a fleet, how sure that is, and every guard with value and threshold",
+                one(self.explain_fleet),
+                FleetExplainDoc,
+            ),
             Route("GET", many + "instances/{name}", "instance", "One instance", one(self._instance), InstanceDoc),
             Route(
                 "GET",
@@ -69,6 +79,16 @@ class Reading:
                 errors=((400, "a parameter is not as described"),),
             ),
             Route("GET", many + "incidents/{number}", "incident", "One incident", one(self.incident), StoryDoc),
+            Route(
+                "GET",
+                many + "changes",
+                "recent_changes",
+                "What was changed, newest first",
+                one(self._changes),
+                list[ChangeDoc],
+                query=(LIMIT,),
+                errors=((400, "a parameter is not as described"),),
+            ),
             Route(
                 "GET",
                 many + "quarantine",
@@ -107,12 +127,23 @@ class Reading:
         return views.overview(self.context)["fleets"]
 
     def _fleet(self, request: web.Request) -> FleetDoc:
+        return views.fleet_view(self.context, self.known_fleet(request))
+
+    def explain_fleet(self, request: web.Request) -> FleetExplainDoc:
+        """Return what is wrong with a fleet."""
+        return reasons.explain_fleet(self.context, self.known_fleet(request))
+
+    def _changes(self, request: web.Request) -> list[ChangeDoc]:
+        return views.changes_view(self.context, _limit(request))
+
+    def known_fleet(self, request: web.Request) -> Fleet:
+        """Return the fleet that a path names. Raises 404 in a sentence."""
         name = request.match_info["name"]
         fleet = self.context.fleets.get(name)
         if fleet is None:
             known = ", ".join(sorted(self.context.fleets)) or "none"
             raise missing(f"no fleet '{name}' is configured; known: {known}")
-        return views.fleet_view(self.context, fleet)
+        return fleet
 
     def known_instance(self, request: web.Request) -> Instance:
         """Return the instance that a path names. Raises 404 in a sentence."""
@@ -127,7 +158,7 @@ class Reading:
 
     def explain(self, request: web.Request) -> ExplainDoc:
         """Return why an instance is judged as it is."""
-        return views.explain(self.context, self.known_instance(request))
+        return reasons.explain(self.context, self.known_instance(request))
 
     def _incidents(self, request: web.Request) -> list[IncidentDoc]:
         return views.incidents_view(self.context, closed=_flag(request, "closed", default=True), limit=_limit(request))
