@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from supervisor.core.journal import Workflow
 from supervisor.core.machine import Machine
 from supervisor.core.model import (
     Change,
@@ -23,7 +24,6 @@ from supervisor.core.model import (
     Removal,
     Slot,
 )
-from supervisor.core.journal import Workflow
 from supervisor.core.signals import SelfReported, SentinelReported
 from supervisor.core.terms import Mode, Role, Seconds, Status
 
@@ -57,7 +57,7 @@ class Run(NamedTuple):
     text: str  # of its first result
     first: Moment  # sent
     last: Moment
-    count: int
+    results: int
     mean: Seconds  # of the answers' latency
     slowest: Seconds
 

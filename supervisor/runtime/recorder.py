@@ -37,9 +37,9 @@ from supervisor.core.history import (
     Run,
     Sensed,
 )
+from supervisor.core.journal import Workflow, WorkflowState
 from supervisor.core.machine import Machine
 from supervisor.core.model import Incident, IncidentState, Instance, Quarantine, Record, Removal
-from supervisor.core.journal import Workflow, WorkflowState
 from supervisor.core.settings import Settings
 from supervisor.core.signals import (
     Beat,
@@ -179,8 +179,7 @@ class Recorder:
                     run.count += 1
                     latency = done - sent
                     run.latency += latency
-                    if latency > run.slowest:
-                        run.slowest = latency
+                    run.slowest = max(run.slowest, latency)
                     continue
             self._step(instance, check, run, Result(instance, check, status, silent, sent, done, text))
 

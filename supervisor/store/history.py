@@ -201,7 +201,7 @@ def _encode(chapter: Chapter, names: dict[str, int]) -> bytes:
             number(run.text),
             round(run.first * 1000) - start,
             round((run.last - run.first) * 1000),
-            run.count,
+            run.results,
             round(run.mean * 1000),
             round(run.slowest * 1000),
         )
@@ -250,7 +250,7 @@ def _decode(content: bytes, names: list[str]) -> Chapter:
 
 def _line(line: Line) -> Json:
     if isinstance(line, RecordKept | RecordDropped):
-        return [type(line).__name__, line.at, type(line.record).__name__, _bare(to_row(line.record))]
+        return [type(line).__name__, line.at, type(line.record).__name__, to_row(line.record)]
     return [type(line).__name__, _adapter(type(line)).dump_python(line, mode="json", exclude_defaults=True)]
 
 
@@ -263,10 +263,10 @@ def _line_of(found: Sequence[Json]) -> Line | None:
     return None if kind is None else _adapter(kind).validate_python(found[1])
 
 
-def _bare(row: dict[str, Json]) -> dict[str, Json]:
-    return {key: value for key, value in row.items() if value is not None}
+def _adapter(kind: type[Line]) -> TypeAdapter[Line]:
+    return _made(kind.__name__)
 
 
 @cache
-def _adapter(kind: type[Line]) -> TypeAdapter[Line]:
-    return TypeAdapter(kind)
+def _made(kind: str) -> TypeAdapter[Line]:
+    return TypeAdapter(_KINDS[kind])
