@@ -212,13 +212,14 @@ class Recorder:
     def _edge(self, signal: Signal, now: Now) -> None:
         at = self._at(now.boot)
         match signal:
+            case InventorySeen() if not signal.machines and self._machines.get(signal.fleet):
+                self._lose(signal.fleet, "its list is empty", at)
             case InventorySeen():
                 if self._lost.pop(signal.fleet, None) is not None:
                     self._lines.append(CloudBack(at, signal.fleet))
                 self._listed(signal, at)
-            case InventoryFailed() if signal.fleet not in self._lost:
-                self._lost[signal.fleet] = signal.reason
-                self._lines.append(CloudLost(at, signal.fleet, signal.reason))
+            case InventoryFailed():
+                self._lose(signal.fleet, signal.reason, at)
             case SentinelReported() if self._sentinels.get(signal.name) != signal:
                 self._sentinels[signal.name] = signal
                 self._lines.append(Sensed(at, signal))
@@ -237,12 +238,13 @@ class Recorder:
             case _:
                 pass
 
+    def _lose(self, fleet: str, reason: str, at: Moment) -> None:
+        if fleet not in self._lost:
+            self._lost[fleet] = reason
+            self._lines.append(CloudLost(at, fleet, reason))
+
     def _listed(self, signal: InventorySeen, at: Moment) -> None:
         known = self._machines.get(signal.fleet, {})
-        if not signal.machines and known:
-            self._lines.append(CloudLost(at, signal.fleet, "its list is empty"))
-            self._lost[signal.fleet] = "its list is empty"
-            return
         listed = {machine.id: machine for machine in signal.machines}
         changed = tuple(m for m in signal.machines if (old := known.get(m.id)) is not m and old != m)
         gone = tuple(sorted(known.keys() - listed.keys()))
@@ -334,10 +336,11 @@ class Recorder:
         made: list[Chapter] = []
         if self._opened_at and not self.trouble and (runs or lines):
             made.append(Chapter(at, runs, lines))
-            runs = ()
+            runs = lines = ()
         first = not self._opened_at
         self._opening, self._opened_at = False, at
-        return [*made, Chapter(at, runs, self._all_that_is_known(at, first=first), opening=True)]
+        # What is known holds the outcome of these lines already: to take them twice changes nothing.
+        return [*made, Chapter(at, runs, (*self._all_that_is_known(at, first=first), *lines), opening=True)]
 
     def _part(self) -> None:
         """End and go on with runs that have grown long, a few thousand at a time."""
