@@ -20,6 +20,7 @@ from supervisor.core import guards
 from supervisor.core.evidence import Evidence, weights
 from supervisor.core.guards import Act
 from supervisor.core.machine import MachineState, TargetHealth
+from supervisor.core.model import Instance
 from supervisor.core.settings import Judgement
 from supervisor.core.signals import (
     Allow,
@@ -168,7 +169,7 @@ class Judged(RuleBasedStateMachine):
         until = self.ward.now.wall + timedelta(seconds=seconds)
         self.ward.held[name] = until
         self.ward.ask(Hold(name, seconds))
-        if self.ward.engine.ctx.world.get(stages.Instance, name) is None:
+        if self.ward.engine.ctx.world.get(Instance, name) is None:
             del self.ward.held[name]  # refused: it is not known
 
     @rule(place=PLACE)
