@@ -273,7 +273,7 @@ class Recorder:
             self._end(instance, check, run)
 
     def _at(self, boot: BootTime) -> Moment:
-        return self._zero + boot
+        return round(self._zero + boot, 3)  # as it is written: what opens a segment is as old as the segment
 
     # -- writing
 
