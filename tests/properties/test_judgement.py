@@ -35,7 +35,7 @@ from supervisor.core.signals import (
     TellChange,
     Unhold,
 )
-from supervisor.core.terms import ChangeKind, Mode, Status
+from supervisor.core.terms import SERVING, ChangeKind, Mode, Status
 from tests import stages
 from tests.properties.ward import ANSWERS, Ward
 
@@ -215,6 +215,21 @@ class Judged(RuleBasedStateMachine):
 def test_the_promises_hold_whatever_happens() -> None:
     """Floors, holds, pauses, blindness, credits; and nobody who never gave a reason is touched."""
     run_state_machine_as_test(Judged, settings=BOUNDED)
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0], ids=["forward", "back"])
+def test_a_wall_clock_that_is_set_fails_no_launch(jump: float) -> None:
+    """The new machine had seconds of its minutes: found by the machine above."""
+    ward = Ward(stages.settings(stages.fleet(6)))
+    ward.behaviour["i-00"] = "critical"
+    while "i-101" not in ward.served:
+        ward.run(2.0)
+    ward.wall_jumped += jump
+    ward.step()
+    ward.run(400.0)
+    world = ward.engine.ctx.world
+    assert world.need(Instance, "i-101").lifecycle in SERVING
+    assert "i-102" not in ward.machines
 
 
 # -- a promise that nothing could break would be no promise
