@@ -147,7 +147,6 @@ class Context:
                 group.discard(instance.id)
         else:
             self.observe(fleet, instance)
-        chart.look = None
 
     def forget(self, fleet: Fleet, instance: str) -> None:
         """Drop the in-memory side of an instance."""

@@ -232,6 +232,16 @@ def test_a_wall_clock_that_is_set_fails_no_launch(jump: float) -> None:
     assert "i-102" not in ward.machines
 
 
+def test_a_machine_that_falls_mute_after_a_reload_is_not_counted_on() -> None:
+    """Else the floors stand on machines of which nobody has heard: found by the machine above."""
+    ward = Ward(stages.settings(stages.fleet(6)))
+    ward.load(ward.settings)
+    ward.cloud = "failed"
+    del ward.machines["i-00"]
+    ward.run(40.0)
+    assert 5 == ward.engine.ctx.fleets["web"].serving
+
+
 # -- a promise that nothing could break would be no promise
 
 
