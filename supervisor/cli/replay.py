@@ -26,8 +26,9 @@ from supervisor.core.history import Loaded, Moment
 from supervisor.core.terms import Seconds
 from supervisor.daemon import read_config
 from supervisor.errors import OperatorError
+from supervisor.sim.comparison import Compared, Decided
 from supervisor.sim.past import Past, recall
-from supervisor.sim.replay import Compared, Decided, Report, replay
+from supervisor.sim.replay import Report, replay
 
 SinceOption = Annotated[str, typer.Option("--since", help="How far back, such as 12h or 7d.")]
 StateOption = Annotated[
