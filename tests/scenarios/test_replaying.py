@@ -18,7 +18,7 @@ from supervisor.sim.world import Behaviour, World
 from supervisor.store import HistoryFiles
 from tests import stages
 
-GIVEN = stages.settings(stages.fleet(12))
+GIVEN = stages.settings(stages.fleet(6))
 QUIET = 2000.0  # more than lies between two signs of one trouble
 
 
@@ -113,7 +113,7 @@ def test_what_can_t_be_compared_is_told(past: tuple[Past, list[str]]) -> None:
     assert report.notes == (
         "fleet web: no results are kept of deep: left out",
         "fleet web: alive is judged at the interval of then",
-        "fleet web: its size is taken as it was, 12",
+        "fleet web: its size is taken as it was, 6",
     )
     assert {"same"} == {one.words for one in report.compared}
 
