@@ -31,7 +31,7 @@ from supervisor.runtime.clock import SystemClock
 from supervisor.runtime.notify import notify, watchdog_interval
 from supervisor.runtime.sentinels import Sentinels, SentinelSpec
 from supervisor.runtime.service import Service
-from supervisor.store import SqliteStore, Writer
+from supervisor.store import HistoryFiles, SqliteStore, Writer
 from supervisor.surfaces.chats import open_chats
 from supervisor.surfaces.listen import take
 from supervisor.surfaces.metrics import Metrics
@@ -103,6 +103,9 @@ class Daemon:
                 chats=self._chats,
                 clock=SystemClock(),
                 kill_switch=self.config.state.parent / "pause",
+                pen=HistoryFiles(self.config.history, self.config.history_kept, self.config.history_size)
+                if self.config.history_kept
+                else None,
             )
             metrics = Metrics(service, {"prober": self.hosts.prober.stats, "plugins": self.hosts.plugins.stats})
             service.listeners.append(metrics.listen)

@@ -25,6 +25,7 @@ from supervisor.config.models import (
 from supervisor.config.reading import Reading, show
 from supervisor.core.duration import words
 from supervisor.core.settings import Explaining, Guards, Judgement, Retention, Settings
+from supervisor.core.terms import Seconds
 from supervisor.errors import ConfigError
 from supervisor.plugins import Catalogue
 
@@ -41,6 +42,9 @@ class Config:
     settings: Settings
     state: Path
     socket: Path
+    history: Path  # the folder
+    history_kept: Seconds  # 0: none is kept
+    history_size: int  # bytes, at most
     listen: tuple[str, int] | None
     plugin_paths: tuple[Path, ...]
     slack: SlackTable | None
@@ -142,6 +146,9 @@ class _Reader(Reading):
             ),
             state=state,
             socket=socket,
+            history=state.parent / "history",
+            history_kept=top.history.total_seconds(),
+            history_size=top.history_size,
             listen=listen,
             plugin_paths=tuple(self.relative(p) for p in plugins.paths),
             slack=chat.slack,

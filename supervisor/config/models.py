@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     create_model,
     field_validator,
     model_validator,
@@ -85,6 +86,28 @@ def _pace(value: timedelta) -> timedelta:
 
 
 Pace = Annotated[Duration, AfterValidator(_pace)]
+
+SIZE = r"^[1-9][0-9]{0,5}(?:kB|MB|GB)$"
+BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def _size(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(SIZE, value):
+        return int(value[:-2]) * BYTES[value[-2:]]
+    raise ValueError('expected a size such as "256MB" or "1GB"')
+
+
+def _size_text(value: int) -> str:
+    unit = next((u for u in ("GB", "MB") if value % BYTES[u] == 0), "kB")
+    return f"{value // BYTES[unit]}{unit}"
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(_size, json_schema_input_type=Annotated[str, Field(pattern=SIZE)]),
+    PlainSerializer(_size_text, return_type=str),
+]
+"""A size in config.toml: text with a unit, in bytes here."""
 
 NOT_DIVIDED = frozenset({"hold_for"})
 """Durations that `judgement.speed` leaves alone: an operator means what they say."""
@@ -165,6 +188,10 @@ class SupervisorTable(Model):
     """The unix socket for operators; "" for `sickbay.sock` beside the state file."""
     inventory: Pace = timedelta(seconds=10)
     """How often each cloud is asked for its machines."""
+    history: Duration = timedelta(days=8)
+    """How long results and decisions are kept for `sickbay replay`, beside the state file; "0s" for not at all."""
+    history_size: Size = 256_000_000
+    """The history takes no more room than this; the oldest goes first."""
     url: Annotated[str, AfterValidator(_web_url)] = ""
     """Where people reach the page through a proxy: its links point there, and its Host is answered; "" for none."""
 

@@ -76,8 +76,11 @@ class Context:
         return self.now.boot + (moment - self.now.wall).total_seconds()
 
     def waited(self, since: datetime) -> Seconds:
-        """Return how long a wait has lasted under our eyes: the time before this start does not count."""
-        return self.since(max(since, self.started.wall))
+        """Return how long a wait has lasted under our eyes: from this start, or since somebody set the clock, at most."""
+        begun = max(since, self.started.wall)
+        if self.clock_set is not None:
+            begun = self.clock_set if begun > self.now.wall else max(begun, self.clock_set)
+        return self.since(begun)
 
     # -- telling
 
@@ -161,7 +164,6 @@ class Context:
                 group.discard(instance.id)
         else:
             self.observe(fleet, instance)
-        chart.look = None
 
     def forget(self, fleet: Fleet, instance: str) -> None:
         """Drop the in-memory side of an instance."""

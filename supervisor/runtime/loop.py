@@ -26,7 +26,7 @@ from supervisor.core.signals import (
     Turn,
     Woke,
 )
-from supervisor.core.terms import Seconds
+from supervisor.core.terms import Now, Seconds
 from supervisor.errors import CommitFailed
 from supervisor.ports import Clock
 
@@ -35,6 +35,8 @@ log = structlog.get_logger()
 TICK = 1.0  # seconds: the engine looks at least this often, so that lost time is noticed
 RETRY = 1.0  # seconds between tries while the store refuses
 DURABLE = (StepFinished, OperatorAsked, MessageTold)
+
+Tap = Callable[[Sequence[Signal], Turn, Now], None]
 
 
 class Journal(Protocol):
@@ -86,8 +88,9 @@ class Loop:
         inbox: Inbox,
         dispatch: Callable[[Command], None],
         publish: Callable[[Sequence[Event]], None],
+        tap: Tap | None = None,
     ) -> None:
-        """Wire the engine to its surroundings."""
+        """Wire the engine to its surroundings; `tap` keeps the history."""
         self.engine = engine
         self.stable = asyncio.Lock()
         self.turns = 0
@@ -101,6 +104,7 @@ class Loop:
         self._inbox = inbox
         self._dispatch = dispatch
         self._publish = publish
+        self._tap = tap
         self._replies: dict[str, asyncio.Future[Reply]] = {}
         self._kept: list[Signal] = []
 
@@ -137,6 +141,8 @@ class Loop:
             self.refused = ""
             self._publish([Said("store.back", "the store takes commits again")])
         self.engine.settle()
+        if self._tap is not None:
+            self._tap(signals, turn, begun)
         for command in turn.commands:
             self._dispatch(command)
         if turn.events:

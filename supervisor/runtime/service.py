@@ -46,6 +46,7 @@ from supervisor.runtime.executor import Executor
 from supervisor.runtime.loop import Inbox, Journal, Loop
 from supervisor.runtime.outbox import Outbox
 from supervisor.runtime.poller import Poller
+from supervisor.runtime.recorder import Pen, Recorder
 
 log = structlog.get_logger()
 
@@ -67,11 +68,15 @@ class Service:
         chats: Mapping[str, Chat],
         clock: Clock,
         kill_switch: Path | None = None,
+        pen: Pen | None = None,
     ) -> None:
-        """Wake up with what the store holds; `kill_switch` is the pause file."""
+        """Wake up with what the store holds; `kill_switch` is the pause file, `pen` writes the history."""
         self.inbox = Inbox()
         self.engine = Engine(records, settings, clock.now())
-        self.loop = Loop(self.engine, journal, clock, self.inbox, self._dispatch, self._publish)
+        ctx = self.engine.ctx
+        self.recorder = pen and Recorder(lambda: ctx.world, lambda: ctx.settings, pen, clock.now())
+        tap = self.recorder.tap if self.recorder else None
+        self.loop = Loop(self.engine, journal, clock, self.inbox, self._dispatch, self._publish, tap)
         self.executor = Executor(clouds, self._finished, self._gate)
         self.outbox = Outbox(self.engine, self.loop.stable, chats, self.inbox.put)
         self.listeners: list[Listener] = []
@@ -91,6 +96,8 @@ class Service:
             group.create_task(self.outbox.run(), name="outbox")
             group.create_task(self._take_results(), name="results")
             group.create_task(self._watch_kill_switch(), name="kill switch")
+            if self.recorder:
+                group.create_task(self.recorder.run(self.notice), name="history")
             self._poll(self.engine.ctx.settings)
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from supervisor.core.settings import Settings
 from supervisor.core.terms import Seconds
 from supervisor.ports import Chat, Cloud, Store, Telling, Told
 from supervisor.runtime.loop import Journal as JournalPort
+from supervisor.runtime.recorder import Pen
 from supervisor.runtime.service import Service
 from supervisor.sim.cloud import FakeCloud
 from supervisor.sim.failpoints import Commit, Journal, Killed, Life
@@ -51,6 +52,7 @@ class Stage:
     chats: dict[str, Chat] = field(default_factory=dict)  # surfaces that behave otherwise
     make_cloud: MakeCloud = FakeCloud
     make_journal: MakeJournal = Journal
+    pen: Pen | None = None  # writes the history
 
     def live(self, script: Script, kill_at: int | None = None) -> Life:
         """Live one life: until the script ends, or until it is killed."""
@@ -72,6 +74,7 @@ class Stage:
             host=SimHost(self.world, checks, life),
             chats=chats,
             clock=self.world.clock,
+            pen=self.pen,
         )
         running = asyncio.ensure_future(service.run())
         playing = asyncio.ensure_future(script(service, self.world))

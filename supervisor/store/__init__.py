@@ -1,7 +1,8 @@
 """The journal on disk and in memory, behind the `Store` port."""
 
+from supervisor.store.history import HistoryFiles
 from supervisor.store.memory import MemoryStore
 from supervisor.store.sqlite import SqliteStore
 from supervisor.store.writer import Writer
 
-__all__ = ["MemoryStore", "SqliteStore", "Writer"]
+__all__ = ["HistoryFiles", "MemoryStore", "SqliteStore", "Writer"]
