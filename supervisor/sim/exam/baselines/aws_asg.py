@@ -25,7 +25,7 @@ IMPAIRED_LOOKS = 3
 class AwsAsg(Baseline):
     """ASG + ALB: the balancer's eyes, no brake."""
 
-    name: ClassVar[str] = "aws-asg"
+    name: str = "aws-asg"
     summary: ClassVar[str] = "ALB 2 of 2 at 30 s and EC2 status at 60 s, terminate then launch, no brake"
     sight = Streak(interval=30.0, timeout=5.0, fails=2, passes=5, grace=300.0)
     listing: ClassVar[float] = 60.0

@@ -24,7 +24,7 @@ FAILED_REPAIRS = 3
 class AzureVmss(Baseline):
     """Few at once, and it notices when that does not help."""
 
-    name: ClassVar[str] = "azure-vmss"
+    name: str = "azure-vmss"
     summary: ClassVar[str] = "3 failed probes at 5 s, delete and create, 5 % at once, stops when repairs fail"
     sight = Streak(interval=5.0, timeout=5.0, fails=3, passes=1, grace=600.0)
     obeys: ClassVar[frozenset[str]] = frozenset({"pause"})

@@ -24,7 +24,7 @@ TOLERATION = 300.0
 class CapiMhc(Baseline):
     """MachineHealthCheck as it is installed: no brake."""
 
-    name: ClassVar[str] = "capi-mhc-100"
+    name: str = "capi-mhc-100"
     summary: ClassVar[str] = "not Ready for 300 s, delete and recreate, no brake (the default of 100 %)"
     share: ClassVar[float] = 1.0
     sight = lease(startup=600.0)
@@ -44,6 +44,6 @@ class CapiMhc(Baseline):
 class CapiMhc40(CapiMhc):
     """MachineHealthCheck as its guide shows it."""
 
-    name: ClassVar[str] = "capi-mhc-40"
+    name: str = "capi-mhc-40"
     summary: ClassVar[str] = "not Ready for 300 s, delete and recreate, stops above 40 % unhealthy"
     share: ClassVar[float] = 0.4

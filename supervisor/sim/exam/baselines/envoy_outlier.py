@@ -25,7 +25,7 @@ SWEEP = 10.0
 class EnvoyOutlier(Baseline):
     """Ejects for a while."""
 
-    name: ClassVar[str] = "envoy-outlier"
+    name: str = "envoy-outlier"
     summary: ClassVar[str] = "5 errors in a row eject for 30 s times the count, 10 % at most; replaces nothing"
     sight = Streak(interval=1.0, timeout=1.0, fails=5)
 

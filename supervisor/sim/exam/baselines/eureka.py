@@ -22,7 +22,7 @@ SWEEP = 60.0
 class Eureka(Baseline):
     """Expires, and preserves itself."""
 
-    name: ClassVar[str] = "eureka"
+    name: str = "eureka"
     summary: ClassVar[str] = "3 missed renewals of 30 s expire, none below 85 % of renewals; replaces nothing"
     sight = Lease(interval=30.0, timeout=3.0, grace=90.0, startup=600.0)
 

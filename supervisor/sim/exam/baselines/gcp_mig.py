@@ -20,7 +20,7 @@ from supervisor.sim.exam.baselines.policy import Baseline
 class GcpMig(Baseline):
     """The fastest of them."""
 
-    name: ClassVar[str] = "gcp-mig"
+    name: str = "gcp-mig"
     summary: ClassVar[str] = "2 failed probes at 5 s, recreate, all but one at once"
     sight = Streak(interval=5.0, timeout=5.0, fails=2, passes=2, grace=300.0)
     owns_machines: ClassVar[bool] = True

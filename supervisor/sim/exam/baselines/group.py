@@ -17,6 +17,7 @@ class Member:
     id: str
     fleet: str
     zone: str
+    slot: str  # the machine whose place it took
     since: BootTime  # running since; LONG_AGO for those that served before anybody looked
     joined: bool = False  # it passed once
     fails: int = 0  # in a row
@@ -35,6 +36,7 @@ class Group:
     policy: FleetPolicy
     members: dict[str, Member] = field(default_factory=dict)
     launching: int = 0  # asked for, not answered yet
+    vacant: list[str] = field(default_factory=list)  # places of those that are gone
     wait_until: BootTime = LONG_AGO  # the cloud said no: not before then
     refused_zones: dict[str, BootTime] = field(default_factory=dict)
 
@@ -53,6 +55,11 @@ class Group:
     def well(self) -> list[Member]:
         """Kept members that joined and are healthy now."""
         return [member for member in self.kept if member.joined and member.bad_since is None]
+
+    def forget(self, member: Member) -> None:
+        """Note that a machine is gone; its place is vacant."""
+        if self.members.pop(member.id, None) is not None:
+            self.vacant.append(member.slot)
 
     def zone_for_next(self, now: BootTime) -> str:
         """Return the zone with the fewest members, among those that refused nothing lately."""

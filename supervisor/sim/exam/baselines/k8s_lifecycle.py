@@ -27,7 +27,7 @@ TOLERATION = 300.0
 class K8sLifecycle(Baseline):
     """Evicts by zones."""
 
-    name: ClassVar[str] = "k8s-node-lifecycle"
+    name: str = "k8s-node-lifecycle"
     summary: ClassVar[str] = "not Ready for 40 s, taint by zones' rates, evict 300 s later"
     # What never joined has no pods to evict: it is given up as a launch that failed, after CAPI's ten minutes.
     sight = lease(startup=600.0)

@@ -25,7 +25,7 @@ SHARE = 0.2
 class Karpenter(Baseline):
     """Slow, and careful."""
 
-    name: ClassVar[str] = "karpenter"
+    name: str = "karpenter"
     summary: ClassVar[str] = "not Ready for 30 min, replacement first, stops above 20 % unhealthy"
     sight = lease(startup=900.0)
     launches_first: ClassVar[bool] = True

@@ -24,7 +24,7 @@ MIN_HEALTHY = 0.51
 class Medik8sNhc(Baseline):
     """NodeHealthCheck: acts while the majority is healthy."""
 
-    name: ClassVar[str] = "medik8s-nhc"
+    name: str = "medik8s-nhc"
     summary: ClassVar[str] = "not Ready for 300 s, replace, stops below 51 % healthy"
     sight = lease(startup=600.0)
     obeys: ClassVar[frozenset[str]] = frozenset({"pause"})

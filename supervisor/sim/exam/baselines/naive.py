@@ -15,7 +15,8 @@ from supervisor.sim.exam.baselines.policy import Baseline
 class Naive(Baseline):
     """Three strikes."""
 
-    name: ClassVar[str] = "naive"
+    name: str = "naive"
     summary: ClassVar[str] = "3 failed probes in a row, terminate and launch, no brake"
     sight = Streak(interval=10.0, timeout=3.0, fails=3, grace=300.0)
     trusts_absence: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = False

@@ -12,7 +12,18 @@ from dataclasses import replace
 from typing import ClassVar
 
 from supervisor.core.machine import Machine, MachineState
-from supervisor.core.requests import Deregister, Done, Launch, Mark, Outcome, Refused, Register, Request, Terminate
+from supervisor.core.requests import (
+    Deregister,
+    Done,
+    Launch,
+    Mark,
+    Outcome,
+    Refused,
+    Register,
+    Request,
+    Terminate,
+    Unclear,
+)
 from supervisor.core.settings import CheckPolicy, Settings
 from supervisor.core.signals import Beat, Result
 from supervisor.core.terms import BootTime, ChangeKind, Role, Seconds, Status
@@ -30,13 +41,14 @@ REFUSED_FOR: Seconds = 600.0
 class Baseline:
     """A healer that stands for a product. Subclasses set the numbers and say who is `due`."""
 
-    name: ClassVar[str] = ""
+    name: str = ""
     summary: ClassVar[str] = ""
     sight: ClassVar[Streak | Lease]
     listing: ClassVar[Seconds] = 10.0  # how often the cloud is asked for its machines
     trusts_absence: ClassVar[bool] = False  # a machine that the list lacks is gone, whatever its probes say
     owns_machines: ClassVar[bool] = False  # it is the cloud's own: a stopped machine is replaced at once
     launches_first: ClassVar[bool] = False  # the replacement serves before the old one goes
+    idempotent: ClassVar[bool] = True  # a launch whose answer was lost is asked for by the same token
     obeys: ClassVar[frozenset[str]] = frozenset()  # what of an operator's it knows: "pause", "hold"
 
     def __init__(self) -> None:
@@ -123,7 +135,7 @@ class Baseline:
             machine_now = seen.get(member.id)
             absent = machine_now is None and (member.bad_since is not None or (self.trusts_absence and member.running))
             if absent or (machine_now is not None and machine_now.state is MachineState.TERMINATED):
-                del group.members[member.id]
+                group.forget(member)
         self._fill(group, now)
 
     def noticed(self, group: Group, member: Member, machine: Machine, now: BootTime) -> None:
@@ -133,7 +145,7 @@ class Baseline:
             self.bad(group, member, now)
 
     def _join(self, group: Group, machine: Machine, now: BootTime, *, served: bool) -> None:
-        member = Member(machine.id, machine.fleet, machine.zone, LONG_AGO if served else now, served)
+        member = Member(machine.id, machine.fleet, machine.zone, machine.id, LONG_AGO if served else now, served)
         member.passed_at = now if served else LONG_AGO
         group.members[machine.id] = member
         if not served and machine.registered is False:
@@ -245,7 +257,7 @@ class Baseline:
             if requests:
                 self.desk.cloud.perform(requests[0], step)
             elif isinstance(outcome, Done):
-                group.members.pop(member.id, None)
+                group.forget(member)
 
         step()
 
@@ -257,20 +269,28 @@ class Baseline:
         while len(group.kept) + group.launching < wanted and now >= group.wait_until:
             group.launching += 1
             zone = group.zone_for_next(now)
-            policy = group.policy
-            asked = Launch(policy.name, policy.image, policy.version, zone, self._token(), (), policy.recipe)
-            self.desk.cloud.perform(asked, lambda outcome, asked=asked: self._launched(group, asked, outcome))  # type: ignore[misc]  # bound now
+            policy, slot = group.policy, group.vacant.pop(0) if group.vacant else ""
+            tags = (("exam:slot", slot),) if slot else ()
+            asked = Launch(policy.name, policy.image, policy.version, zone, self._token(), tags, policy.recipe)
+            self._launch(group, asked, slot)
 
-    def _launched(self, group: Group, asked: Launch, outcome: Outcome) -> None:
+    def _launch(self, group: Group, asked: Launch, slot: str) -> None:
+        self.desk.cloud.perform(asked, lambda outcome: self._launched(group, asked, slot, outcome))
+
+    def _launched(self, group: Group, asked: Launch, slot: str, outcome: Outcome) -> None:
         now = self.desk.clockwork.now
+        if isinstance(outcome, Unclear) and self.idempotent:
+            self.desk.clockwork.after(RETRY, lambda: self._launch(group, asked, slot))
+            return
         group.launching -= 1
         if isinstance(outcome, Done):
-            member = Member(outcome.instance, asked.fleet, asked.zone, now, running=False)
+            member = Member(outcome.instance, asked.fleet, asked.zone, slot or outcome.instance, now, running=False)
             group.members[member.id] = member
             self._ask(Register(member.fleet, member.id, self._token()))
             self.desk.clockwork.after(self.sight.interval, lambda: self._probe(group, member))
             return
         group.wait_until = now + RETRY
+        group.vacant += [slot] if slot else []
         if isinstance(outcome, Refused) and outcome.capacity:
             group.refused_zones[asked.zone] = now + REFUSED_FOR
 
