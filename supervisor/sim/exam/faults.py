@@ -412,8 +412,9 @@ class Faults:
     def _hold(self, fault: Fault, boxes: list[Box]) -> Undo:
         for box in boxes:
             self._site.held.add(box.id)
-            id, seconds = box.id, fault.lasts or 14400.0
-            self._tell(lambda id=id, seconds=seconds: self._healer.operator("hold", id, seconds))  # type: ignore[misc]  # bound now
+            self._site.victims.add(box.id)
+            name, seconds = box.id, fault.lasts or 14400.0
+            self._tell(lambda name=name, seconds=seconds: self._healer.operator("hold", name, seconds))  # type: ignore[misc]  # bound now
 
         def undo() -> None:
             for box in boxes:
