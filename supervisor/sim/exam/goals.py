@@ -12,6 +12,7 @@ from supervisor.sim.exam.score import Score
 from supervisor.sim.exam.tally import Row, count, duels, span
 
 BOOT_MEDIAN = 90.0
+ANY_SIZE = 1_000_000
 CRASH, TERMINATED, ERRORS, DUD = 2, 3, 11, 45
 """Scenarios by number."""
 
@@ -90,13 +91,13 @@ def _restraint(rows: Sequence[Row]) -> list[Goal]:
         )
     )
     for what, share, fits in (
-        ("single faults needlessly held, fleets of 12 and more", 0.02, lambda size: size >= 12),
-        ("single faults needlessly held, fleets below 12", 0.10, lambda size: size < 12),
+        ("single faults needlessly held, fleets of 12 and more", 0.02, range(12, ANY_SIZE)),
+        ("single faults needlessly held, fleets below 12", 0.10, range(12)),
     ):
         held = [
             score.held_needlessly > 0
             for score in _scores(
-                rows, lambda row, fits=fits: not row.truth.shared and row.truth.cause == "instance" and fits(row.size)
+                rows, lambda row, fits=fits: not row.truth.shared and row.truth.cause == "instance" and row.size in fits
             )
         ]
         made.append(_share(what, held, most=share))
@@ -117,10 +118,10 @@ def _share(what: str, found: Sequence[bool], *, most: float | None = None, least
 def _naming(rows: Sequence[Row]) -> list[Goal]:
     made = []
     for what, least, fits in (
-        ("right cause named within 2 min, fleets of 30 and more", 0.98, lambda size: size >= 30),
-        ("right cause named within 2 min, fleets of 6 to 12", 0.85, lambda size: 6 <= size <= 12),
+        ("right cause named within 2 min, fleets of 30 and more", 0.98, range(30, ANY_SIZE)),
+        ("right cause named within 2 min, fleets of 6 to 12", 0.85, range(6, 13)),
     ):
-        scores = _scores(rows, lambda row, fits=fits: row.truth.names and fits(row.size))
+        scores = _scores(rows, lambda row, fits=fits: row.truth.names and row.size in fits)
         named = [score.cause_right and score.named is not None and score.named <= 120 for score in scores]
         made.append(_share(what, named, least=least))
     return made

@@ -49,8 +49,7 @@ def plot(trace: Trace) -> str:
             f'<path d="{path(sick)}V{y(0):.1f}H{x(sick[0][0]):.1f}Z" fill="var(--bad)" fill-opacity=".28" stroke="none"/>'
         )
     parts += [
-        f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(trace.demand):.1f}" y2="{y(trace.demand):.1f}" '
-        'stroke="var(--amber)" stroke-dasharray="4 3"/>',
+        f'<path d="M{LEFT} {y(trace.demand):.1f}H{WIDTH - RIGHT}" stroke="var(--amber)" stroke-dasharray="4 3"/>',
         f'<path d="{path(thinned(trace.serving, trace.lasts))}" fill="none" stroke="var(--blue)" stroke-width="1.8"/>',
         *(_mark(x(at), down=True) for at in _apart(trace.removals, trace.lasts)),
         *(_mark(x(at), down=False) for at in _apart(trace.launches, trace.lasts)),

@@ -48,10 +48,7 @@ def report(
     right = sum(duel.own.is_right for duel in found)
     body = [
         f"<h1>{escape(heading)}</h1>",
-        f"<p>{right} of {len(found)} scenarios and fleet sizes were right in all their seeds. "
-        "Cost: capacity-minutes lost beyond what an oracle loses, 10 for each machine removed without need, 3 for each set "
-        "aside without need, ½ for each needless launch, 20 when the cause is not named in five minutes, 1 for each page "
-        "beyond the first.</p>",
+        f"<p>{right} of {len(found)} scenarios and fleet sizes were right in all their seeds. {COST}</p>",
     ]
     if goals:
         body += ["<h2>Goals</h2>", _goals(goals)]
@@ -62,10 +59,17 @@ def report(
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(heading)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
+        f"<title>{escape(heading)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body>\n</html>\n"
     )
 
 
+COST = (
+    "Cost: capacity-minutes lost beyond what an oracle loses, 10 for each machine removed without need, 3 for each set "
+    "aside without need, ½ for each needless launch, 20 when the cause is not named in five minutes, 1 for each page "
+    "beyond the first."
+)
 LEGEND = (
     '<p class="soft">Thick blue line: machines that serve. Dashed: what the demand needs. Red area: machines that are at '
     "fault themselves. Below, ▼ marks a removal and ▲ a launch; the last line is what people were told.</p>"
@@ -122,7 +126,10 @@ def _own(found: Sequence[Duel]) -> str:
                 "",
                 (
                     _cell(f"{own.scenario}, {own.size}"),
-                    _cell("right" if own.is_right else f"{own.rights} of {len(own.scores)}", "good" if own.is_right else "bad"),
+                    _cell(
+                        "right" if own.is_right else f"{own.rights} of {len(own.scores)}",
+                        "good" if own.is_right else "bad",
+                    ),
                     _cell(span(own.median("detected"))),
                     _cell(span(own.median("named"))),
                     _cell(span(own.median("recovered"))),

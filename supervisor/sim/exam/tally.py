@@ -38,7 +38,9 @@ class Row:
     @property
     def why(self) -> str:
         """What was missed first, in the first run that was not right."""
-        found = (score.vetoes[0] if score.vetoes else score.why for score in self.scores if score.vetoes or not score.right)
+        found = (
+            score.vetoes[0] if score.vetoes else score.why for score in self.scores if score.vetoes or not score.right
+        )
         return next(found, "")
 
     @property
@@ -89,8 +91,8 @@ def tally(runs: Iterable[Played]) -> list[Row]:
     for run in runs:
         gathered[run.score.scenario, run.play.size, run.play.policy, run.play.without].append(run)
     rows = []
-    for (scenario, size, policy, without), found in gathered.items():
-        found = sorted(found, key=lambda run: run.play.seed)
+    for (scenario, size, policy, without), some in gathered.items():
+        found = sorted(some, key=lambda run: run.play.seed)
         scores = tuple(run.score for run in found)
         saved = [oracle.get(_where(run), 0.0) for run in found]
         rows.append(
