@@ -94,12 +94,8 @@ def _restraint(rows: Sequence[Row]) -> list[Goal]:
         ("single faults needlessly held, fleets of 12 and more", 0.02, range(12, ANY_SIZE)),
         ("single faults needlessly held, fleets below 12", 0.10, range(12)),
     ):
-        held = [
-            score.held_needlessly > 0
-            for score in _scores(
-                rows, lambda row, fits=fits: not row.truth.shared and row.truth.cause == "instance" and row.size in fits
-            )
-        ]
+        single = [row for row in rows if not row.truth.shared and row.truth.cause == "instance" and row.size in fits]
+        held = [score.held_needlessly > 0 for row in single for score in row.scores]
         made.append(_share(what, held, most=share))
     vetoed = [bool(score.vetoes) for score in _scores(rows, lambda _: True)]
     made.append(_share("runs that broke a veto", vetoed, most=0.0))
@@ -121,7 +117,7 @@ def _naming(rows: Sequence[Row]) -> list[Goal]:
         ("right cause named within 2 min, fleets of 30 and more", 0.98, range(30, ANY_SIZE)),
         ("right cause named within 2 min, fleets of 6 to 12", 0.85, range(6, 13)),
     ):
-        scores = _scores(rows, lambda row, fits=fits: row.truth.names and row.size in fits)
+        scores = [score for row in rows if row.truth.names and row.size in fits for score in row.scores]
         named = [score.cause_right and score.named is not None and score.named <= 120 for score in scores]
         made.append(_share(what, named, least=least))
     return made

@@ -110,15 +110,15 @@ def tally(runs: Iterable[Played]) -> list[Row]:
     return sorted(rows, key=lambda row: (row.truth.number, row.scenario, row.size))
 
 
-def duels(rows: Sequence[Row]) -> list[Duel]:
-    """Set Sickbay beside the best baseline, wherever Sickbay was played whole."""
+def duels(rows: Sequence[Row], policy: str = SICKBAY) -> list[Duel]:
+    """Set a policy beside the best of the baselines, wherever it was played whole."""
     found = []
     for own in rows:
-        if own.policy == SICKBAY and not own.without:
+        if own.policy == policy and not own.without:
             rivals = [
                 row
                 for row in rows
-                if (row.scenario, row.size) == (own.scenario, own.size) and row.policy not in (SICKBAY, ORACLE)
+                if (row.scenario, row.size) == (own.scenario, own.size) and row.policy not in (policy, SICKBAY, ORACLE)
             ]
             found.append(Duel(own, min(rivals, key=lambda row: row.cost) if rivals else None))
     return found
