@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from supervisor.core import challenge
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Facts, breaker_allows, floors, share
 from supervisor.core.health import Chart
@@ -18,8 +19,8 @@ from supervisor.core.machine import MachineState, TargetHealth
 from supervisor.core.model import AuditEntry, Holder, Incident, Instance, Note, OutboxMessage, Quarantine, Removal, Slot
 from supervisor.core.settings import Settings
 from supervisor.core.sight import Sight
-from supervisor.core.signals import Event, Forget, IncidentTold, InstanceMoved, Observe, Said, Turn
-from supervisor.core.terms import COMING, BootTime, Health, Lifecycle, Mode, Now, Seconds
+from supervisor.core.signals import Event, Forget, IncidentTold, InstanceMoved, Observe, Said, SentinelReported, Turn
+from supervisor.core.terms import COMING, BootTime, Cause, Health, Lifecycle, Mode, Now, Seconds
 from supervisor.core.world import World
 
 StepKey = tuple[int, str, int]
@@ -41,6 +42,7 @@ class Context:
         self.clock_set: datetime | None = None  # when somebody last set the wall clock, on the clock as it is now
         self.turn = Turn()
         self.sight = Sight(now)
+        self.beacons: dict[str, SentinelReported] = {}  # what each sentinel said last
         self.fleets: dict[str, Fleet] = {}
         self.owners: dict[str, Fleet] = {}  # instance -> its fleet, for everyone who has a chart
         self.flying: set[StepKey] = set()  # steps given to an executor in this life, and not yet answered
@@ -139,6 +141,7 @@ class Context:
         if instance.lifecycle in (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED):
             self.unobserve(fleet, instance.id)
             chart.reset()
+            fleet.investigation.population.leave(instance.id)
             fleet.set_serving(chart, serving=False)
             for group in (fleet.sick, fleet.suspects, fleet.silent, fleet.unready, fleet.unknown):
                 group.discard(instance.id)
@@ -250,11 +253,14 @@ class Context:
         failures = sum(world.need(Slot, name, n).failures for n in world.failing_slots[name])
         half_open = fleet.last_launch_failure is None or now - fleet.last_launch_failure >= guards.launch_half_open
         age = None if fleet.inventory_at is None else now - fleet.inventory_at
+        verdict, explaining = fleet.investigation.verdict_on(own, fleet.verdict), self.settings.explaining
+        asked_for = workflow is not None and workflow.actor != "sickbay"
+        challenged, told = ("", "") if asked_for else challenge.reading(fleet, instance, now, explaining)
         return Facts(
             mode=self.mode_of(fleet),
             approved=self.is_approved(incident),
             rejected=self._rejected(incident),
-            by_operator=workflow is not None and workflow.actor != "sickbay",
+            by_operator=asked_for,
             holders=self.holders,
             held=self.hold_on(instance),
             grace=self._grace(instance),
@@ -301,6 +307,11 @@ class Context:
             kept_running=len(costly),
             machine_cost=24 * policy.hourly_price,
             cost_allowed=guards.quarantine_daily,
+            verdict=Cause.INSTANCE if asked_for else verdict.cause,
+            verdict_words="asked for by an operator" if asked_for else verdict.sentence or "nobody else is suspect",
+            odds_needed=explaining.stateful_odds if policy.stateful else explaining.instance_odds,
+            challenge=challenged,
+            challenge_words=told or "asked for by an operator",
         )
 
     def lineage(self, slot: Slot | None) -> int:

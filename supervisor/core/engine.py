@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from supervisor.core import answers, inventory, leftovers, operator, plans, triage
+from supervisor.core import answers, changes, diagnosis, inventory, leftovers, operator, plans, triage
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.health import Chart, Surroundings, judge, judge_startup, suspect_since
@@ -35,6 +35,7 @@ from supervisor.core.signals import (
     Result,
     ResultsReported,
     SelfReported,
+    Sense,
     SentinelReported,
     SettingsLoaded,
     Signal,
@@ -159,7 +160,9 @@ class Engine:
                 except OperatorError as error:
                     ctx.turn.replies.append(Reply(signal.request, False, str(error)))
             case SentinelReported():
-                ctx.sight.sentinels[signal.name] = (signal.ok, signal.detail)
+                ctx.beacons[signal.name] = signal
+                if signal.sense is Sense.SIGHT:
+                    ctx.sight.sentinels[signal.name] = (signal.ok, signal.detail)
             case HeartbeatsReported() | SelfReported():
                 pass
             case KillSwitchSeen():
@@ -231,6 +234,7 @@ class Engine:
         else:
             finding = judge(chart, ctx.settings.judgement, self._surroundings(fleet, chart), now)
         edge = fleet.set_finding(chart, finding)
+        diagnosis.observe(ctx, fleet, instance, chart)
         fleet.set_serving(
             chart, serving=inventory.is_serving(chart, instance, healthy=finding.health is Health.HEALTHY)
         )
@@ -329,6 +333,7 @@ class Engine:
             del ctx.fleets[name]
         for name, policy in settings.fleets.items():
             fleet = ctx.fleets.get(name)
+            changes.configured(ctx, fleet.policy if fleet is not None else None, policy)
             if fleet is None:
                 fleet = ctx.fleets[name] = Fleet(policy, settings.judgement, ctx.now.boot)
                 for member in sorted(ctx.world.members[name]):

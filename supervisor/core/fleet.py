@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from supervisor.core.evidence import Evidence, Tally, Weights, new_tally, weights
 from supervisor.core.health import Chart, Finding
+from supervisor.core.investigation import Investigation
 from supervisor.core.machine import Placement
 from supervisor.core.settings import FleetPolicy, Judgement
 from supervisor.core.terms import BootTime, FleetState, Health, Seconds
@@ -43,6 +44,7 @@ class Fleet:
         self.last_launch_failure: BootTime | None = None
         self.capacity_refused: dict[Placement, BootTime] = {}  # when each refused
         self.verdict: Verdict = well(now)
+        self.investigation = Investigation()
         self.state: FleetState | None = None
         self.reported: set[str] = set()  # unknown machines, each told once
         self.surplus: dict[str, BootTime] = {}  # machines that no slot needs -> first seen
@@ -81,6 +83,7 @@ class Fleet:
 
     def drop(self, instance: str) -> None:
         """Forget an instance that has left."""
+        self.investigation.population.leave(instance)
         chart = self.charts.pop(instance, None)
         if chart is None:
             return
@@ -137,6 +140,7 @@ class Fleet:
         self.amnesty_from = now
         self.inventories = 0
         self.leftovers.clear()
+        self.investigation.population.forget_suspicion()
         for chart in self.charts.values():
             chart.reset()
             self.set_serving(chart, serving=False)

@@ -303,6 +303,8 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
         _inventory,
         _burst,
         _breaker,
+        _explanation,
+        _challenge,
         _concurrent,
         _zone,
         _credits,
@@ -313,7 +315,18 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
         _cooldown,
         _needs_human,
     ),
-    Act.WITHDRAW: (_observe_only, _pause, _hold, _amnesty, _blind, _inventory, _burst, _breaker, _lb_floor),
+    Act.WITHDRAW: (
+        _observe_only,
+        _pause,
+        _hold,
+        _amnesty,
+        _blind,
+        _inventory,
+        _burst,
+        _breaker,
+        _explanation,
+        _lb_floor,
+    ),
     Act.LAUNCH: (_observe_only, _pause, _inventory, _needs_human, _launch_breaker, _max_instances, _group),
     Act.REGISTER: (_observe_only, _pause),
     Act.ISOLATE: (
@@ -325,11 +338,25 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
         _inventory,
         _burst,
         _breaker,
+        _explanation,
+        _challenge,
         _serving_floor,
         _quarantine_cap,
         _quarantine_cost,
     ),
-    Act.RESTART: (_observe_only, _pause, _hold, _amnesty, _blind, _inventory, _burst, _breaker, _serving_floor),
+    Act.RESTART: (
+        _observe_only,
+        _pause,
+        _hold,
+        _amnesty,
+        _blind,
+        _inventory,
+        _burst,
+        _breaker,
+        _explanation,
+        _challenge,
+        _serving_floor,
+    ),
     Act.TERMINATE: (_observe_only, _pause, _hold, _amnesty, _inventory),
     Act.SWEEP: (_mode, _pause, _amnesty, _inventory),
     Act.GIVE_UP: (_blind, _inventory, _unheard),
@@ -344,7 +371,9 @@ def read(act: Act, facts: Facts) -> tuple[Reading, ...]:
 
 def holding(act: Act, facts: Facts) -> tuple[Reading, ...]:
     """Return the readings that hold the act; empty when it may go on."""
-    return tuple(reading for reading in read(act, facts) if reading.holds)
+    held = tuple(reading for reading in read(act, facts) if reading.holds)
+    # The others are asked last: while anything else holds, nobody needs to know.
+    return tuple(reading for reading in held if reading.guard != "challenge") or held
 
 
 FILL_MODE: tuple[Guard, ...] = (_mode, _amnesty)

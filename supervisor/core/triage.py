@@ -164,6 +164,8 @@ def _decide_instance(ctx: Context, fleet: Fleet, name: str) -> None:
         case Hold():
             if set(decision.guards) <= quarantine.ROOM:
                 quarantine.make_room(ctx, fleet, decision.guards)
+            if diagnosis.ask_others(ctx, fleet, instance, decision.readings):
+                return
             if incident is not None and incident.state is not IncidentState.ESCALATED:
                 incidents.hold(ctx, incident, f"{decision.what} {name}", decision.readings)
         case Nothing() | Fill():
@@ -281,7 +283,7 @@ def _fleet_look(ctx: Context, fleet: Fleet) -> BootTime | None:
     running = [ctx.world.need(Workflow, number) for number in ctx.world.running[name]]
     lapsing = {w.patient for w in running if quarantine.is_lapsing(w)}
     busy = len(running) > len(lapsing) or ctx.world.open_of[name] or not is_amnesty_over(ctx, fleet)
-    if busy or fleet.sick or fleet.unready or fleet.withdrawn or ctx.holders:
+    if busy or diagnosis.is_watching(fleet) or fleet.sick or fleet.unready or fleet.withdrawn or ctx.holders:
         looks.append(now + RECHECK)
     for kept in ctx.kept(fleet):
         due = kept.expires_at if kept.stopped else min(kept.stop_at, kept.expires_at)

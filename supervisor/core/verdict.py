@@ -41,6 +41,11 @@ class Verdict:
     ranked: tuple[Explanation, ...] = ()
     sentence: str = ""  # what is wrong, how sure: the short form that chat carries
 
+    @property
+    def words(self) -> str:
+        """Name it in short, as an explanation does."""
+        return Explanation(self.cause, self.label, self.value, self.probability).words
+
 
 def well(now: BootTime) -> Verdict:
     """Return the verdict where nobody is sick."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import groups, incidents, plans, quarantine
+from supervisor.core import diagnosis, groups, incidents, plans, quarantine
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, Reading, holding
@@ -118,6 +118,8 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
         guards = {reading.guard for reading in held}
         if step.verb is Verb.ISOLATE and guards <= quarantine.ROOM:
             quarantine.make_room(ctx, fleet, guards)
+        if diagnosis.ask_others(ctx, fleet, subject, held):
+            return False
         if incident is not None and incident.state is not IncidentState.CLOSED:
             incidents.hold(ctx, incident, step.name, held)
         return False

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from supervisor.core.guards import GUARDS, Act, Facts, breaker_allows, floors, holding, holding_fill, read, share
-from supervisor.core.terms import Mode
+from supervisor.core.terms import Cause, Mode
 
 CALM = Facts(
     mode=Mode.AUTO, approved=False, by_operator=False, holders=(), held="", grace="", unheard="", fresh_rounds=2,
@@ -35,6 +35,8 @@ HOLDS: dict[str, tuple[Act, dict[str, Any], str]] = {
     "a burst of suspects": (Act.WITHDRAW, {"unwell": 3}, "burst: 3 sick or suspect (needs at most 2 of 6)"),
     "the breaker": (Act.REMEDIATE, {"sick_lately": 3}, "breaker: 3 sick lately, the removed ones counted (needs at most 2 of 6)"),
     "the breaker's calm": (Act.REMEDIATE, {"breaker_quiet": 60.0}, "breaker: 1 sick lately, the removed ones counted, calm needed for 60s more (needs at most 2 of 6)"),
+    "an outage": (Act.WITHDRAW, {"verdict": Cause.ZONE, "verdict_words": "zone a: 3 of 3 there are sick, 0 of 3 elsewhere (P 0.99)"}, "explanation: zone a: 3 of 3 there are sick, 0 of 3 elsewhere (P 0.99) (needs its own fault at 0.90 or more)"),
+    "others who were not asked": (Act.ISOLATE, {"challenge": "31 of 60 asked have answered (needs 54)"}, "challenge: 31 of 60 asked have answered (needs 54) (needs the others asked afresh, and well)"),
     "the load balancer floor": (Act.WITHDRAW, {"costs_capacity": True, "serving": 2}, "lb_floor: 2 serving afterwards (needs at least 3)"),
     "the serving floor": (Act.ISOLATE, {"costs_capacity": True, "serving": 4}, "serving_floor: 4 serving afterwards (needs at least 5)"),
     "concurrency": (Act.REMEDIATE, {"concurrent": 1}, "concurrency: 1 under way (needs fewer than 1)"),

@@ -1,0 +1,206 @@
+"""Stories of shared faults: what many have in common is named, nobody is removed for it, and single faults still heal."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+
+from supervisor.core.model import Change, Instance, Resolution
+from supervisor.core.requests import Launch
+from supervisor.core.settings import CheckPolicy, FleetPolicy
+from supervisor.core.signals import Result, SettingsLoaded
+from supervisor.core.terms import BootTime, Cause, Lifecycle, Role, Scope, Seconds, Status
+from supervisor.core.verdict import Verdict
+from supervisor.runtime.service import Service
+from supervisor.sim.invariants import Evidence, check
+from supervisor.sim.run import Stage, until
+from supervisor.sim.time import VirtualClock
+from supervisor.sim.world import Behaviour, World
+from supervisor.store import MemoryStore
+from tests.stages import ALIVE, calm, fleet, incidents, instances, launches, open_incidents, removals, settings, stage
+
+PAGE = CheckPolicy("page", "http", Role.LIVENESS, 10.0, 3.0, version="1")
+DEEP = CheckPolicy("deep", "http", Role.READINESS, 10.0, 3.0, Scope.DEEP, ("db",))
+
+
+@dataclass(slots=True)
+class Lying(World):
+    """A world in which some checks fail whomever they ask: they are wrong, or what they ask on the way is down."""
+
+    failing: set[str] = field(default_factory=set)
+
+    def ask(self, id: str, check: str, timeout: Seconds) -> Result:
+        """Answer, but badly where a check fails."""
+        found = World.ask(self, id, check, timeout)
+        if check in self.failing and found.status is Status.OK:
+            return found._replace(status=Status.CRITICAL, text="HTTP 503, expected 200")
+        return found
+
+
+def wide(desired: int, zones: str, *checks: CheckPolicy) -> FleetPolicy:
+    """Return a fleet over some zones."""
+    return fleet(desired, zones=tuple(zones), checks=checks or (ALIVE,))
+
+
+def lying(policy: FleetPolicy) -> tuple[Stage, Lying]:
+    """Return a stage in such a world."""
+    world = Lying(VirtualClock())
+    return Stage(world, MemoryStore(), settings(policy)), world
+
+
+async def proved(service: Service, world: World, count: int) -> None:
+    """Wait until every machine has left probation."""
+    await calm(service, world)
+    await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == count, 3600)
+
+
+def verdict(service: Service) -> Verdict:
+    """Return what is judged to be wrong with the fleet."""
+    return service.engine.ctx.fleets["web"].verdict
+
+
+def names(service: Service, cause: Cause, value: str = "") -> bool:
+    """Return whether that is what is judged to be wrong."""
+    return verdict(service).cause is cause and verdict(service).value == value
+
+
+def in_zone(service: Service, zone: str) -> list[str]:
+    """Return who stands in a zone."""
+    return [i.id for i in instances(service) if i.zone == zone]
+
+
+def holds(there: Stage, *, ended: bool = True) -> None:
+    """No invariant is broken."""
+    assert [] == check(Evidence(there.records(), there.world, there.commits, there.settings), ended=ended)
+
+
+def test_a_zone_that_is_down_is_named_and_nobody_is_removed() -> None:
+    """Named within a minute; it stands for three more minutes after the zone is back, and then all is well."""
+    there = stage(settings(wide(12, "abc")))
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world, 12)
+        for name in in_zone(service, "a"):
+            world.behave(name, Behaviour.HANG)
+        await until(lambda: names(service, Cause.ZONE, "a"), 60)
+        said = verdict(service).sentence
+        assert "zone a: 4 of 4 there are sick, 0 of 8 elsewhere (P " in said
+        assert "unreachable" in said
+        await asyncio.sleep(400)
+        assert all("explanation" in i.held for i in open_incidents(service))
+        for name in in_zone(service, "a"):
+            world.behave(name, Behaviour.WELL)
+        await asyncio.sleep(60)
+        assert names(service, Cause.ZONE, "a")
+        await until(lambda: names(service, Cause.INSTANCE), 400)
+        await calm(service, world)
+        assert {Resolution.RECOVERED} == {i.resolution for i in incidents(service)}
+
+    there.live(story)
+    assert [] == removals(there.world)
+    assert 12 == len(launches(there.world))
+    holds(there)
+
+
+def test_a_crash_elsewhere_is_healed_during_an_outage() -> None:
+    """Zone a is down; the machine that dies in zone c has nothing to do with it."""
+    there = stage(settings(wide(20, "abcd")))
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world, 20)
+        for name in in_zone(service, "a"):
+            world.behave(name, Behaviour.HANG)
+        await until(lambda: names(service, Cause.ZONE, "a"), 60)
+        await asyncio.sleep(120)
+        victim = in_zone(service, "c")[0]
+        world.crash(victim)
+        await until(lambda: world.machines[victim].isolated, 300)
+        assert names(service, Cause.ZONE, "a")
+        assert not any(world.machines[name].isolated for name in in_zone(service, "a"))
+
+    there.live(story)
+    assert 21 == len([c for c in there.world.calls if isinstance(c.request, Launch) and c.effect])
+    holds(there, ended=False)
+
+
+def test_two_unrelated_deaths_are_both_healed() -> None:
+    """One after the other, in a fleet of six."""
+    there = stage()
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world, 6)
+        victims = [in_zone(service, "a")[0], in_zone(service, "b")[0]]
+        world.crash(victims[0])
+        world.behave(victims[1], Behaviour.ERRORS)
+        await until(lambda: all(world.machines[name].isolated for name in victims), 4 * 3600)
+
+    there.live(story)
+    holds(there)
+
+
+def test_a_check_that_was_changed_for_the_worse_is_named() -> None:
+    """All machines fail it from the reload on, and pass the other one: it is the check, and nobody is removed."""
+    policy = wide(6, "ab", ALIVE, PAGE)
+    there, world = lying(policy)
+
+    async def story(service: Service, _: World) -> None:
+        await proved(service, world, 6)
+        changed = replace(policy, checks=(ALIVE, replace(PAGE, version="2")))
+        service.inbox.put(SettingsLoaded(settings(changed)))
+        world.failing.add("page")
+        await until(lambda: names(service, Cause.CHECK, "page"), 60)
+        assert "check page was changed" in verdict(service).sentence
+        assert ["page"] == [c.target for c in service.engine.ctx.world.all(Change)]
+        await asyncio.sleep(200)
+        assert names(service, Cause.CHECK, "page")
+
+    there.live(story)
+    assert [] == removals(there.world)
+
+
+def test_a_broken_dependency_is_named_and_nobody_leaves_the_load_balancer() -> None:
+    """What asks the database fails everywhere; the machines answer otherwise."""
+    there, world = lying(wide(12, "abc", ALIVE, DEEP))
+
+    async def story(service: Service, _: World) -> None:
+        await proved(service, world, 12)
+        world.failing.add("deep")
+        await until(lambda: names(service, Cause.DEPENDENCY, "db"), 60)
+        assert "dependency db: 12 of 12 are sick" in verdict(service).sentence
+        await asyncio.sleep(200)
+        world.failing.clear()
+        await until(lambda: names(service, Cause.INSTANCE), 400)
+
+    there.live(story)
+    assert [] == removals(there.world)
+
+
+def test_the_others_are_asked_afresh_before_a_machine_is_removed() -> None:
+    """Right before the remediation begins, and again before the isolation."""
+    there = stage(settings(wide(12, "abc")))
+    rounds: list[BootTime] = []
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world, 12)
+        case = service.engine.ctx.fleets["web"].investigation
+        victim = in_zone(service, "a")[0]
+        world.crash(victim)
+
+        def look() -> bool:
+            if case.asked is not None and case.asked.at not in rounds:
+                rounds.append(case.asked.at)
+                assert victim not in case.asked.peers
+                assert len(case.asked.peers) in (11, 12)  # the replacement is asked as well
+            return world.machines[victim].isolated
+
+        await until(look, 300, 0.1)
+        instance = service.engine.ctx.world.need(Instance, victim)
+        assert Lifecycle.QUARANTINED is instance.lifecycle
+
+    there.live(story)
+    begun = min(c.at for c in there.world.calls if c.request.verb == "deregister")
+    ended = max(c.at for c in there.world.calls if c.request.verb == "isolate")
+    assert any(at <= begun <= at + 15 for at in rounds)
+    assert any(at <= ended <= at + 15 for at in rounds)
+    assert [] == [m.text for m in there.chat.messages if "challenge" in m.text]
+    holds(there)
