@@ -33,6 +33,7 @@ class Faults:
         self._tell = tell
         self._die_at: int | None = None
         self._count = 0
+        self._kinds: set[Kind] = set()
         self._mechanics: dict[Kind, Callable[[Fault, list[Box]], Undo | None]] = {
             Kind.CRASH: self._crash,
             Kind.STOP_PROCESS: self._process,
@@ -79,6 +80,7 @@ class Faults:
 
     def schedule(self, number: int, fault: Fault) -> None:
         """Have one fault begin, and end, at its time."""
+        self._kinds.add(fault.kind)
         self._site.clock.at(fault.at, lambda: self._begin(number, fault))
 
     def asked(self) -> None:
@@ -90,7 +92,7 @@ class Faults:
 
     def _begin(self, number: int, fault: Fault) -> None:
         site = self._site
-        if fault.kind is not Kind.TELL:
+        if fault.kind not in _SETTING or self._kinds <= _SETTING:
             site.ledger.began()
         boxes = site.pick(fault.who, f"who {number}") if fault.who is not None else []
         undo = self._mechanics[fault.kind](fault, boxes)
@@ -456,6 +458,13 @@ _TROUBLES: dict[Kind, tuple[str, object, object]] = {
     Kind.NO_CAPACITY: ("no_capacity", True, False),
     Kind.QUOTA: ("quota", True, False),
 }
+_SETTING = frozenset(
+    {
+        Kind.TELL, Kind.HOLD, Kind.PAUSE, Kind.PAGER_DOWN, Kind.KILL_HEALER, Kind.DUD_IMAGE, Kind.QUOTA,
+        Kind.NO_CAPACITY, Kind.LOSE_ANSWERS, Kind.THROTTLE, Kind.CLOUD_DOWN,
+    }
+)  # fmt: skip
+"""What only makes another fault harder to heal: where there is one, time counts from that one."""
 _ON_MACHINES = frozenset(
     {
         Kind.CRASH, Kind.STOP_PROCESS, Kind.HANG, Kind.SLOW, Kind.ERRORS, Kind.LOSSY, Kind.FLAP, Kind.LIE, Kind.MUTE,

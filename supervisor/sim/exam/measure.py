@@ -131,10 +131,11 @@ def _vetoes(scenario: Scenario, size: int, site: Site, killed: int) -> Iterator[
         if act.why_not:
             yield f"{act.verb} of {act.instance} at {words(act.at)} while {act.why_not}"
             break
-    lineages = Counter(act.lineage for act in ledger.launches if act.lineage not in ("", "0"))
+    failed = [act for act in ledger.launches if not site.boxes[act.instance].has_served]
+    lineages = Counter(act.lineage for act in failed if act.lineage not in ("", "0"))
     for lineage, count in sorted(lineages.items()):
         if count > LINEAGE_LIMIT:
-            yield f"{count} launches for one trouble ({lineage}), at most {LINEAGE_LIMIT} in a day"
+            yield f"{count} launches for one trouble ({lineage}) came to nothing, at most {LINEAGE_LIMIT} may in a day"
             break
 
 

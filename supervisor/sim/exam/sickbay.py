@@ -43,7 +43,7 @@ from supervisor.core.signals import (
     TellChange,
     Turn,
 )
-from supervisor.core.terms import Cause, ChangeKind, Lifecycle, Seconds
+from supervisor.core.terms import Cause, ChangeKind, Lifecycle, Mode, Seconds
 from supervisor.runtime.wheel import phase
 from supervisor.sim.exam.eyes import Round, SiteEyes
 from supervisor.sim.exam.healer import Desk, Page
@@ -74,14 +74,19 @@ class Sickbay:
         self._asked = 0
         self._life = 0  # what an earlier life asked for is not answered to this one
         self._told: set[tuple[int, str, str]] = set()
+        self._stretch = 1.0
+        self._settings = Settings(Mode.OBSERVE, {})
+        self._phases: dict[Pair, int] = {}
         self._forget_probes()
 
     def _forget_probes(self) -> None:
-        self._paces: dict[str, bool] = {}  # instance -> whether it is asked fast
-        self._fleet_of: dict[str, str] = {}
+        self._fleet_of: dict[str, str] = {}  # of those that are asked
+        self._suspects: set[str] = set()  # those that are asked more often
+        self._between: dict[int, dict[Pair, None]] = {}  # tick of the interval -> which suspects are asked then as well
         self._rounds: dict[int, dict[Pair, None]] = {}  # tick of the interval -> who is asked then
         self._made: dict[int, Round] = {}
-        self._stretch = 1.0
+        # After so many ticks all rounds repeat: the longest interval, a multiple of the others.
+        self._cycle = max((round(c.interval) for f in self._settings.fleets.values() for c in f.checks), default=10)
 
     @property
     def engine(self) -> Engine:
@@ -124,6 +129,7 @@ class Sickbay:
         self._life += 1
         self._signals, self._results, self._beats = [], [], []
         self._forget_probes()
+        self._stretch = 1.0
         self._engine = Engine(self._store.load(), self._settings, self._desk.now())
         self._step()
 
@@ -140,12 +146,10 @@ class Sickbay:
 
     def _forget_rounds(self) -> None:
         """Have every machine's questions scheduled afresh: the checks may be others now."""
-        paces = dict(self._paces)
-        self._paces.clear()
-        self._rounds.clear()
-        self._made.clear()
-        for instance, fast in sorted(paces.items()):
-            self._observe(instance, self._fleet_of[instance], fast=fast)
+        asked, suspects = self._fleet_of, self._suspects
+        self._forget_probes()
+        for instance, fleet in sorted(asked.items()):
+            self._observe(instance, fleet, fast=instance in suspects)
 
     def heartbeats(self, beats: Sequence[Beat]) -> None:
         """Take signs of life."""
@@ -264,43 +268,65 @@ class Sickbay:
         return policy.checks if policy is not None else ()
 
     def _observe(self, instance: str, fleet: str, *, fast: bool) -> None:
-        if instance in self._paces:
-            self._forget(instance)
-        self._paces[instance] = fast
+        """Have an instance asked; a suspect keeps its place in the rounds, and is asked in between as well."""
+        known = instance in self._fleet_of
         self._fleet_of[instance] = fleet
-        for check in self._checks(instance):
-            for number in self._ticks(instance, check, fast=fast):
-                self._rounds.setdefault(number, {})[(instance, check)] = None
-                self._made.pop(number, None)
+        self._hurry(instance, fast=fast)
+        if not known:
+            for check in self._checks(instance):
+                for number in range(*self._due(instance, check)):
+                    self._rounds.setdefault(number, {})[(instance, check)] = None
+                    self._made.pop(number, None)
 
     def _forget(self, instance: str) -> None:
-        fast = self._paces.pop(instance, None)
-        if fast is None:
+        if instance not in self._fleet_of:
             return
         for check in self._checks(instance):
-            for number in self._ticks(instance, check, fast=fast):
+            for number in range(*self._due(instance, check)):
                 self._rounds.get(number, {}).pop((instance, check), None)
                 self._made.pop(number, None)
+        self._hurry(instance, fast=False)
+        del self._fleet_of[instance]
 
-    def _ticks(self, instance: str, check: CheckPolicy, *, fast: bool) -> range:
-        """Return the ticks of the longest interval in which a check is due: each has a phase of its own."""
-        cycle = self._cycle()
-        interval = max(1, round(check.interval / FAST if fast else check.interval))
-        return range(int(phase(f"{instance} {check.name}", interval)), cycle, interval)
+    def _hurry(self, instance: str, *, fast: bool) -> None:
+        """Have an instance asked between its rounds as well, or no longer."""
+        if fast == (instance in self._suspects):
+            return
+        for check in self._checks(instance):
+            first, end, interval = self._due(instance, check)
+            pace = max(1, round(check.interval / FAST))
+            for number in range(first % pace, end, pace):
+                if (number - first) % interval == 0:
+                    continue
+                if fast:
+                    self._between.setdefault(number, {})[(instance, check)] = None
+                else:
+                    self._between.get(number, {}).pop((instance, check), None)
+        if fast:
+            self._suspects.add(instance)
+        else:
+            self._suspects.discard(instance)
 
-    def _cycle(self) -> int:
-        """Return after how many ticks all rounds repeat: the longest interval, whole multiples of the others."""
-        return max((round(c.interval) for f in self._settings.fleets.values() for c in f.checks), default=10)
+    def _due(self, instance: str, check: CheckPolicy) -> tuple[int, int, int]:
+        """Return the first tick, the end and the step at which a check is due: each has a phase of its own."""
+        interval = max(1, round(check.interval))
+        first = self._phases.get((instance, check))
+        if first is None:
+            first = self._phases[(instance, check)] = int(phase(f"{instance} {check.name}", interval))
+        return first, self._cycle, interval
 
     def _probe(self) -> None:
-        number = int(self._desk.clockwork.now / TICK) % self._cycle()
+        tick = int(self._desk.clockwork.now / TICK)
+        number = tick % self._cycle
         pairs = self._rounds.get(number)
-        if not pairs:
-            return
-        made = self._made.get(number)
-        if made is None:
-            made = self._made[number] = self._eyes.round(tuple(pairs))
-        self._eyes.ask_round(made, self._stretch, self._came)
+        if pairs:
+            made = self._made.get(number)
+            if made is None:
+                made = self._made[number] = self._eyes.round(tuple(pairs))
+            self._eyes.ask_round(made, self._stretch, self._came)
+        between = self._between.get(number)
+        if between:
+            self._eyes.ask_round(self._eyes.round(tuple(between)), self._stretch, self._came)
 
     def _came(self, results: Sequence[Result]) -> None:
         self._results.extend(results)

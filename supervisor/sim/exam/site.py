@@ -82,6 +82,9 @@ class Site:
         self.demand = min(ceil(demand * size), size)
         self.ledger = Ledger(clockwork, size)
         self.quirks = dice.of("quirks")
+        self._answers = dice.of("answers")
+        self._shown: dict[str, tuple[Machine, BootTime]] = {}  # as last shown, and until when that holds
+        self._sorted: list[str] = []
         for number in range(size):
             zone = ZONES[number % 3]
             self._build(f"i-{number:05d}", zone, number // 3, launched=-86400.0, boots_at=-86000.0)
@@ -156,6 +159,7 @@ class Site:
     def touch(self, box: Box) -> None:
         """Take account of a machine that was changed: is it of use, and is it odd."""
         now = self.clock.now
+        self._shown.pop(box.id, None)
         worth = self._worth(box)
         if worth != box.worth:
             self.ledger.serve(worth - box.worth)
@@ -228,7 +232,20 @@ class Site:
     def shown(self) -> list[Machine]:
         """Return what the cloud lists."""
         now = self.clock.now
-        return [self._show(box) for _, box in sorted(self.boxes.items()) if now < box.gone_from_list]
+        if len(self._sorted) != len(self.boxes):
+            self._sorted = sorted(self.boxes)
+        found = []
+        for id in self._sorted:
+            shown = self._shown.get(id)
+            if shown is None or now >= shown[1]:
+                box = self.boxes[id]
+                if now >= box.gone_from_list:
+                    continue
+                # What the load balancer says changes by itself, a while after the machine did.
+                settled = max(box.worth_since, box.registered_at or 0.0) + max(BALANCER_UP, BALANCER_DOWN)
+                shown = self._shown[id] = (self._show(box), settled if now < settled else box.gone_from_list)
+            found.append(shown[0])
+        return found
 
     def _show(self, box: Box) -> Machine:
         return Machine(
@@ -273,7 +290,7 @@ class Site:
 
     def answer(self, box: Box, check: CheckPolicy, timeout: Seconds) -> Answer:
         """Answer one question of the supervisor's, from the state of every part on the way."""
-        dice, post = self.dice.of("answers"), self.post
+        dice, post = self._answers, self.post
         nature = nature_of(check)
         if not post.names and nature != "disk":
             return Answer(Status.UNKNOWN, False, 0.01, "the check itself failed: the name does not resolve")
