@@ -18,7 +18,7 @@ STYLE = """
   --band: #1d2329; --good: #56c271; --bad: #ff8a80; --blue: #6cb0ff; --amber: #e5a84b; } }
 * { box-sizing: border-box; }
 body { background: var(--ground); color: var(--text); font: 15px/1.45 system-ui, sans-serif; margin: 0 auto;
-  max-width: 76rem; padding: 1rem; }
+  max-width: 92rem; padding: 1rem; }
 h1 { font-size: 1.5rem; margin: .5rem 0; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; } p { margin: .25rem 0 .75rem; max-width: 46rem; }
 .soft { color: var(--soft); } .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
@@ -26,6 +26,7 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; } p { margin: .25rem 0 .75rem; ma
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem .3rem 0; text-align: right; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 th:first-child, td:first-child, .words { text-align: left; white-space: normal; }
+.words:not(:empty) { min-width: 15rem; }
 th:first-child, td:first-child { min-width: 11rem; }
 tr.own td { background: var(--band); }
 .plots { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); }
@@ -36,7 +37,7 @@ summary { cursor: pointer; }
 # In the wide table the first column stays where it is while the others are scrolled.
 STYLE += """
 @media (max-width: 50rem) { .wide th:first-child, .wide td:first-child { background: var(--ground); left: 0;
-  position: sticky; } }
+  min-width: 8.5rem; position: sticky; } table { font-size: .8rem; } th, td { padding-right: .4rem; } }
 """
 
 

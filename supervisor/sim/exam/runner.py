@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,11 +11,13 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from supervisor.core import explaining
 from supervisor.core.settings import Settings
 from supervisor.sim.exam.ablation import Without
 from supervisor.sim.exam.baselines import BASELINES
 from supervisor.sim.exam.healer import Healer
 from supervisor.sim.exam.oracle import Oracle
+from supervisor.sim.exam.parts import Power
 from supervisor.sim.exam.player import Run
 from supervisor.sim.exam.runs import ORACLE, SICKBAY, Play, Played, Saying, Trace, Truth
 from supervisor.sim.exam.scenario import Scenario, read
@@ -81,7 +82,7 @@ def play_one(play: Play, base: Base | None = None) -> Played:
         oracle.knows(run.site)
     sick: list[tuple[float, float]] = []
     if play.traced:
-        run.site.clock.every(SAMPLE, lambda: sick.append((run.site.clock.now, len(run.site.at_fault()))))
+        run.site.clock.every(SAMPLE, lambda: sick.append((run.site.clock.now, _still_sick(run))))
     begun = time.process_time()
     with _flat(play.without == "signatures"):
         score = run.play()
@@ -108,7 +109,7 @@ def _flat(flat: bool) -> Iterator[None]:
     if not flat:
         yield
         return
-    judge = vars(importlib.import_module("supervisor.core.explaining"))
+    judge = vars(explaining)
     kept = judge["looks_like"]
     judge["looks_like"] = lambda *_: 0.0
     try:
@@ -133,6 +134,10 @@ def _trace(run: Run, sick: Sequence[tuple[float, float]]) -> Trace:
             for page in ledger.pages
         ),
     )
+
+
+def _still_sick(run: Run) -> int:
+    return sum(box.power is not Power.TERMINATED for box in run.site.at_fault())
 
 
 def _steps(samples: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
