@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from supervisor.cli import app
 from supervisor.cli.simulate import chosen, listed
+from supervisor.sim.exam.ablation import ABLATIONS
 from supervisor.sim.exam.runner import play_all
 from supervisor.sim.exam.runs import ORACLE, SICKBAY, Play
 
@@ -79,6 +80,14 @@ def test_a_table_names_the_best_baseline_and_what_was_missed() -> None:
     assert result.exit_code == 1
     assert "gcp-mig" in result.stdout
     assert "naive: 0 of 1 right in all seeds" in result.stdout
+
+
+@pytest.mark.parametrize("part", ABLATIONS)
+def test_a_crash_is_healed_without_any_one_part(part: str) -> None:
+    """No part is what a plain crash depends on; a challenge of nobody is passed."""
+    (run,) = play_all([Play(CRASH, 6, 1, SICKBAY, part)], 1)
+
+    assert (run.score.right, run.score.launches) == (True, 1)
 
 
 def test_the_same_play_has_the_same_score() -> None:
