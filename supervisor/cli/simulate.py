@@ -73,14 +73,14 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """Play what can go wrong on virtual time, and compare Sickbay with the healing of other products."""
+    policies = _known(policy or (QUICK_POLICIES if quick else POLICIES), POLICIES, "--policy")
+    without = _known(ablate or [], tuple(ABLATIONS), "--ablate")
+    wanted = _sizes(sizes)
     try:
         found = chosen(scenarios or [])
         base = settings_of(str(config)) if config else None
     except (ConfigError, PluginError) as error:
         fail(str(error), WRONG_USE)
-    policies = _known(policy or (QUICK_POLICIES if quick else POLICIES), POLICIES, "--policy")
-    without = _known(ablate or [], tuple(ABLATIONS), "--ablate")
-    wanted = _sizes(sizes)
     if base is not None and not wanted:
         wanted = [next((fleet.desired for _, fleet in sorted(base.fleets.items()) if fleet.desired), 6)]
     if out is not None and not out.absolute().parent.is_dir():
