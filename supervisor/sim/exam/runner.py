@@ -26,6 +26,9 @@ from supervisor.sim.exam.sickbay import Sickbay
 SAMPLE = 10.0
 """Seconds between two looks at how many are sick, for a plot."""
 
+FEW = 4
+"""So few runs are over before other processes have begun."""
+
 POLICIES = (SICKBAY, *BASELINES)
 """Who can be played, besides the oracle, which always is."""
 
@@ -45,7 +48,7 @@ def play_all(
 
 
 def _played(plays: Sequence[Play], workers: int, base: Base | None) -> Iterator[Played]:
-    if workers <= 1 or len(plays) <= 1:
+    if workers <= 1 or len(plays) <= FEW:
         yield from (play_one(play, base) for play in plays)
         return
     # Spawned, not forked: a fork of a program with threads may hang.
