@@ -16,7 +16,7 @@ WORKERS ?= 3
 DEBIAN := python3-venv
 DEBIAN_TEST := chromium libatomic1 monitoring-plugins-basic prometheus
 
-.PHONY: help demo demo-ec2 test kills test-unit test-packages check format reference lock bench wheel setup clean
+.PHONY: help demo demo-ec2 test kills test-unit test-packages check format reference lock bench bench-judgement wheel setup clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 6
@@ -71,6 +71,10 @@ lock:
 bench: $(STAMP)
 	$(BIN)/python -m bench.engine
 	$(BIN)/python -m bench.scrape
+
+# JUDGEMENT=--quick for a minute's worth; the whole takes hours
+bench-judgement: $(STAMP)
+	$(BIN)/python -m bench.judgement $(JUDGEMENT)
 
 wheel: $(STAMP)
 	$(BIN)/python -m hatchling build -t wheel

@@ -91,6 +91,8 @@ def _choose(fleet: Fleet, instance: Instance, limit: int, salt: str) -> tuple[st
 def _pick(fleet: Fleet, names: Mapping[str, object], limit: int, salt: str) -> list[str]:
     """Pick so many well members by a hash of salt and place: by chance for them, the same for who replays it."""
     count = len(names)
+    if not limit:
+        return []
     if count <= limit:
         return [name for name in names if _is_well(fleet, name)]
     start, step = crc32(salt.encode()) % count, max(1, count // limit)
