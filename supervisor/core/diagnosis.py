@@ -56,17 +56,11 @@ def observe(ctx: Context, fleet: Fleet, instance: Instance, chart: Chart) -> Non
     before = member.symptom
     symptom = None
     if signature.counts(chart, now, before=before is not None):
-        symptom = signature.read(chart, now, heartbeat(chart, now), before)
+        symptom = signature.read(chart, now, chart.heartbeat_fresh(now), before)
     if chart.finding.health is Health.SICK:
         case.note_sick(instance.id, now)
     if symptom != before and case.population.mark(instance.id, symptom, now):
         fleet.dirty = True
-
-
-def heartbeat(chart: Chart, now: BootTime) -> bool | None:
-    """Return whether a machine still gives signs of life by another way than the checks go; None: it never did."""
-    del chart, now
-    return None
 
 
 def diagnose(ctx: Context, fleet: Fleet) -> None:

@@ -65,10 +65,11 @@ def read(chart: Chart, now: BootTime, heartbeat: bool | None, last: Symptom | No
     """Read a sick machine's symptom; one whose checks all pass for the moment keeps its `last` one."""
     if _is_impaired(chart.machine):
         return Symptom(Pattern.IMPAIRED, heartbeat=heartbeat)
-    failing = [e for e in chart.checks.values() if e.fails > 0 and not e.is_stale(now)]
+    voting = [e for e in chart.checks.values() if e.role is not Role.ADVISORY] or list(chart.checks.values())
+    failing = [e for e in voting if e.fails > 0 and not e.is_stale(now)]
     if not failing:
         return last or Symptom(Pattern.SLOW, heartbeat=heartbeat)
-    network = [e for e in chart.checks.values() if e.check.scope is Scope.NETWORK] or list(chart.checks.values())
+    network = [e for e in voting if e.check.scope is Scope.NETWORK] or voting
     cut_off = all(e.fails > 0 for e in network)
     if cut_off and all(e.silent for e in network):
         return Symptom(Pattern.UNREACHABLE, heartbeat=heartbeat)
@@ -77,7 +78,7 @@ def read(chart: Chart, now: BootTime, heartbeat: bool | None, last: Symptom | No
     if dependency:
         return Symptom(Pattern.ONE_DEPENDENCY, sole, dependency, heartbeat)
     if sole:
-        only = sum(1 for e in chart.checks.values() if e.role is not Role.ADVISORY) <= 1
+        only = len(voting) <= 1
         return Symptom(Pattern.ONE_CHECK, sole, heartbeat=heartbeat, only=only)
     if cut_off:  # it refuses everything
         return Symptom(Pattern.UNREACHABLE, heartbeat=heartbeat)

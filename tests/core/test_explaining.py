@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor.core import diagnosis
-from supervisor.core.burst import failure_rate, gate, tail
+from supervisor.core.burst import gate, tail
+from supervisor.core.lifespan import Lifespan
 from supervisor.core.changes import Recent
 from supervisor.core.evidence import Evidence, weights
 from supervisor.core.explaining import Beacon, Picture, by_chance, weigh
@@ -372,8 +373,8 @@ def test_fishers_p_is_the_share_of_deals_that_look_as_bad() -> None:
 
 def test_a_burst_is_what_chance_hardly_brings() -> None:
     """One death is life; three at once in a fleet of six are not; nor is an hour of five in three hundred."""
-    assert "" == gate(1, 1, 6, failure_rate(), 0.0, NUMBERS)
-    assert "3 of 6 are sick at once, by chance 1 in 10^10" == gate(1, 3, 6, failure_rate(), 0.0, NUMBERS)
-    assert "5 of 300 turned sick within an hour" in gate(5, 2, 300, failure_rate(), 0.0, NUMBERS)
-    assert 1.5 / 8766 == pytest.approx(failure_rate())
+    assert "" == gate(1, 1, 6, Lifespan().rate, 0.0, NUMBERS)
+    assert "3 of 6 are sick at once, by chance 1 in 10^10" == gate(1, 3, 6, Lifespan().rate, 0.0, NUMBERS)
+    assert "5 of 300 turned sick within an hour" in gate(5, 2, 300, Lifespan().rate, 0.0, NUMBERS)
+    assert 1.5 / 8766 == pytest.approx(Lifespan().rate)
     assert 0.2642411 == pytest.approx(tail(2, 1.0))

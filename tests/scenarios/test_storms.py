@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from supervisor.core.model import Incident, IncidentKind, IncidentState, Permit
 from supervisor.core.bucket import Bucket
+from supervisor.core.model import Incident, IncidentKind, IncidentState, Permit
 from supervisor.core.requests import DESTRUCTIVE
 from supervisor.core.settings import Guards
 from supervisor.core.signals import Allow
