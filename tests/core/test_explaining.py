@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from supervisor.core import diagnosis
 from supervisor.core.burst import gate, tail
-from supervisor.core.lifespan import Lifespan
 from supervisor.core.changes import Recent
 from supervisor.core.evidence import Evidence, weights
 from supervisor.core.explaining import Beacon, Picture, by_chance, weigh
 from supervisor.core.health import Chart, Finding
+from supervisor.core.lifespan import Lifespan
 from supervisor.core.machine import Machine, MachineState
 from supervisor.core.model import Instance
 from supervisor.core.population import Counts, Group, Label, Population
