@@ -242,7 +242,8 @@ class Context:
         place = world.get(Slot, name, slot) if slot is not None else None
         lb_floor, serving_floor = floors(policy.desired, guards.lb_floor, guards.serving_floor)
 
-        sick = fleet.sick_lately(guards.breaker_window, now)
+        explained = fleet.explained
+        sick = fleet.sick_lately(guards.breaker_window, now) - explained
         allowed = breaker_allows(guards.breaker_share, policy.desired)
         if len(sick) > allowed:
             fleet.storm_seen = now
@@ -299,7 +300,8 @@ class Context:
             lb_floor=lb_floor,
             serving_floor=serving_floor,
             sick_lately=len(sick),
-            unwell=len(fleet.suspects.union(sick)),
+            unwell=len(fleet.suspects.union(sick) - explained),
+            left_aside=len(explained),
             sick_allowed=allowed,
             breaker_quiet=max(0.0, calm_in),
             concurrent=len(busy),

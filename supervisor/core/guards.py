@@ -91,6 +91,7 @@ class Facts:
     launch_half_open: bool
     instances: int
     instances_allowed: int  # 0: no limit
+    left_aside: int = 0  # sick or suspect, not counted: the standing trouble of a place explains them
     rejected: str = ""  # who rejected the incident's remediation, '' for nobody
     group: str = ""  # the Auto Scaling group that launches and registers, '' where we do
     kept_cost: float = 0.0  # a day, of those in quarantine that run
@@ -200,14 +201,14 @@ def _serving_floor(f: Facts) -> Reading:
 
 def _breaker(f: Facts) -> Reading:
     holds = (f.sick_lately > f.sick_allowed or f.breaker_quiet > 0) and not f.permit and not f.half_open
-    value = f"{f.sick_lately} sick lately, the removed ones counted{_passes(f)}"
+    value = f"{f.sick_lately} sick lately, the removed ones counted{_left_aside(f)}{_passes(f)}"
     if f.breaker_quiet > 0 and f.sick_lately <= f.sick_allowed:
         value += f", calm needed for {f.breaker_quiet:.0f}s more"
     return Reading("breaker", holds, value, f"at most {f.sick_allowed} of {f.desired}")
 
 
 def _burst(f: Facts) -> Reading:
-    value = f"{f.unwell} sick or suspect{_passes(f)}"
+    value = f"{f.unwell} sick or suspect{_left_aside(f)}{_passes(f)}"
     holds = f.unwell > f.sick_allowed and not f.permit and not f.half_open
     return Reading("burst", holds, value, f"at most {f.sick_allowed} of {f.desired}")
 
@@ -226,6 +227,11 @@ def _zone_trouble(f: Facts) -> Reading:
     if f.zone_trouble and f.permit:
         value += f", but {f.permit}"
     return Reading("zone", bool(f.zone_trouble) and not f.permit, value, "a zone that is well")
+
+
+def _left_aside(f: Facts) -> str:
+    """Say how many are held by the trouble of their place, and so do not count."""
+    return f", besides {f.left_aside} that the trouble of their place explains" if f.left_aside else ""
 
 
 def _passes(f: Facts) -> str:

@@ -248,7 +248,7 @@ def choose_placement(ctx: Context, fleet: Fleet, workflow: Workflow) -> Placemen
             counts[other.zone] += 1
     refused = {place for place, at in fleet.capacity_refused.items() if ctx.now.boot - at < CAPACITY_MEMORY}
     order = {place: number for number, place in enumerate(places)}
-    impaired, same = troubles.impaired(ctx.world), _zone_of_control(ctx, workflow)
+    impaired, same = troubles.bad_zones(ctx.world, ctx.sight, fleet), _zone_of_control(ctx, workflow)
 
     def preference(place: Placement) -> tuple[bool | int, ...]:
         trouble = place.zone in impaired or _is_accused(fleet, place)

@@ -261,9 +261,11 @@ class Guards:
     rescue_share: float = 0.3
     """Machines that may be launched besides in a storm, while fewer serve than `serving_floor` wants; at least one."""
     rescue_after: Seconds = 60.0
-    """A storm must have lasted this long before it is met with such machines."""
+    """Too few must have served for this long, without a break, before such machines are launched."""
+    zone_rescue_after: Seconds = 300.0
+    """The same, while a zone or a subnet is out: many outages are over before a machine launched for them would serve."""
     zone_surge: float = 0.33
-    """The same, while a zone or a subnet is out."""
+    """As `rescue_share`, while a zone or a subnet is out."""
     zone_evacuate: bool = False
     """While a zone is out, launch elsewhere until as many serve as wanted, not only as `serving_floor` wants."""
     zone_well: float = 0.8

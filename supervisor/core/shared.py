@@ -184,6 +184,9 @@ def _close(ctx: Context, fleet: Fleet, trouble: Incident) -> None:
     removed = sum(1 for r in ctx.world.values(Removal) if r.fleet == trouble.fleet and r.at >= trouble.opened_at)
     whom = "nobody was removed" if not removed else f"{removed} removed meanwhile"
     left = f"; {len(fleet.sick)} still sick are judged one by one" if fleet.sick else ""
+    for name in fleet.explained - fleet.sick - fleet.suspects:
+        fleet.turned_sick.pop(name, None)  # it was told, and is over: no storm of its own
+    fleet.explained = frozenset()
     lasted = words((ctx.now.wall - trouble.suspected_at).total_seconds())
     text = f"{trouble.fleet}: {trouble.about} is over after {lasted}, {whom}{left}"
     incidents.close(ctx, ctx.world.need(Incident, trouble.id), Resolution.RECOVERED, text)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import ceil
 
-from supervisor.core import incidents, plans, quarantine, troubles
+from supervisor.core import capacity, incidents, plans, quarantine, troubles
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, breaker_allows, floors, holding, holding_fill
@@ -24,30 +24,44 @@ ADDED_FOR = troubles.PLACES | {Cause.COHORT, Cause.UNEXPLAINED, Cause.FLEET}
 
 
 def watch(ctx: Context, fleet: Fleet) -> None:
-    """Tell when a storm begins and when it ends: its many incidents fold into these two messages."""
-    guards, now, name = ctx.settings.guards, ctx.now.boot, fleet.policy.name
-    allowed = breaker_allows(guards.breaker_share, fleet.policy.desired)
-    count = len(fleet.sick_lately(guards.breaker_window, now))
-    if count > allowed:
+    """See when a storm begins and when it ends. Whom the trouble of a place explains doesn't count: it holds them."""
+    guards, now = ctx.settings.guards, ctx.now.boot
+    lately = fleet.sick_lately(guards.breaker_window, now)
+    fleet.explained = troubles.explained(ctx.world, fleet, lately | fleet.suspects)
+    if len(lately - fleet.explained) > breaker_allows(guards.breaker_share, fleet.policy.desired):
         fleet.storm_calm = None
-        if not fleet.storm and not ctx.sight.blind:
-            fleet.storm = True
-            share = f"breaker: at most {allowed} of {fleet.policy.desired}"
-            ctx.say("storm.begun", f"{name}: {count} machines are sick ({share}); nobody is removed", name)
+        fleet.storm = fleet.storm or not ctx.sight.blind
     elif fleet.storm:
         fleet.storm_calm = now if fleet.storm_calm is None else fleet.storm_calm
         if now - fleet.storm_calm >= guards.breaker_quiet:
             fleet.storm = False
             fleet.half_open_until = now + guards.half_open
-            ctx.say(
-                "storm.ended", f"{name}: the storm is over, {count} machines are sick; one is healed at a time", name
-            )
+
+
+def tell(ctx: Context, fleet: Fleet) -> None:
+    """Tell that a storm has begun or ended: in the story of the shared trouble where one stands, else by itself."""
+    if fleet.storm == fleet.storm_told:
+        return
+    fleet.storm_told = fleet.storm
+    guards, name, desired = ctx.settings.guards, fleet.policy.name, fleet.policy.desired
+    count = len(fleet.sick_lately(guards.breaker_window, ctx.now.boot) - fleet.explained)
+    if fleet.storm:
+        share = f"breaker: at most {breaker_allows(guards.breaker_share, desired)} of {desired}"
+        kind, text = "storm.begun", f"{name}: {count} machines are sick ({share}); nobody is removed"
+    else:
+        kind, text = "storm.ended", f"{name}: the storm is over, {count} machines are sick; one is healed at a time"
+    trouble = troubles.of(ctx.world, name)
+    if trouble is None:
+        ctx.say(kind, text, name)
+    else:
+        ctx.note(trouble, "incident.note", text)
 
 
 def add(ctx: Context, fleet: Fleet) -> None:
     """Launch machines besides those wanted while too few serve, and let go of those that nobody needs any more."""
     trouble = troubles.of(ctx.world, fleet.policy.name)
     if trouble is None:
+        fleet.short_since = None
         _let_go(ctx, fleet)
         return
     if trouble.verdict not in ADDED_FOR or fleet.policy.group:
@@ -67,10 +81,22 @@ def add(ctx: Context, fleet: Fleet) -> None:
         if len(failed) + len(coming) >= min(TRIAL, room):
             return
     most = room if serve else min(TRIAL, room)
-    count = min(_wanted(ctx, fleet, trouble) - len(coming), most - len(coming) - len(serve))
-    lasts = fleet.shared_calm is None and (trouble.verdict in troubles.PLACES or fleet.sick)
-    if lasts and count > 0 and ctx.waited(trouble.opened_at) >= ctx.settings.guards.rescue_after:
+    wanted = _wanted(ctx, fleet, trouble)
+    count = min(wanted - len(coming), most - len(coming) - len(serve))
+    if _is_short(ctx, fleet, trouble, wanted) and count > 0:
         _launch(ctx, fleet, trouble, count)
+
+
+def _is_short(ctx: Context, fleet: Fleet, trouble: Incident, wanted: int) -> bool:
+    """Return whether too few have served for so long, without a break, that a new machine comes in time to help."""
+    place = trouble.verdict in troubles.PLACES
+    if wanted <= 0 or fleet.shared_calm is not None or not (place or fleet.sick):
+        fleet.short_since = None
+        return False
+    if fleet.short_since is None:
+        fleet.short_since = ctx.now.boot
+    guards = ctx.settings.guards
+    return ctx.now.boot - fleet.short_since >= (guards.zone_rescue_after if place else guards.rescue_after)
 
 
 def _is_proved(ctx: Context, fleet: Fleet, name: str) -> bool:
@@ -93,11 +119,11 @@ def _wanted(ctx: Context, fleet: Fleet, trouble: Incident) -> int:
     guards, desired = ctx.settings.guards, fleet.policy.desired
     floor = floors(desired, guards.lb_floor, guards.serving_floor)[1]
     evacuated = trouble.verdict in troubles.PLACES and guards.zone_evacuate
-    return (desired if evacuated else floor) - fleet.serving
+    return (desired if evacuated else floor) - capacity.at_work(fleet, ctx.now.boot)
 
 
 def _launch(ctx: Context, fleet: Fleet, trouble: Incident, count: int) -> None:
-    if not {place.zone for place in fleet.policy.places} - troubles.impaired(ctx.world).keys():
+    if not {place.zone for place in fleet.policy.places} - troubles.bad_zones(ctx.world, ctx.sight, fleet):
         return  # no zone is left that is well
     facts = ctx.facts(fleet, incident=trouble)
     held = tuple(r for r in holding_fill(facts) if r.guard != "extra_machines")
@@ -107,7 +133,8 @@ def _launch(ctx: Context, fleet: Fleet, trouble: Incident, count: int) -> None:
     incidents.hold(ctx, trouble, "launch besides", ())
     for _ in range(count):
         plans.begin(ctx, fleet, WorkflowKind.RESCUE, trouble.id)
-    text = f"{fleet.serving} of {fleet.policy.desired} serve: {count} launched besides, nobody is removed"
+    serve = capacity.at_work(fleet, ctx.now.boot)
+    text = f"{serve} of {fleet.policy.desired} serve: {count} launched besides, nobody is removed"
     ctx.note(ctx.world.need(Incident, trouble.id), "incident.step", text)
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from supervisor.core import (
+    capacity,
     diagnosis,
     fill,
     images,
@@ -26,9 +27,7 @@ from supervisor.core import (
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import share
-from supervisor.core.health import Chart
 from supervisor.core.journal import Workflow, WorkflowKind
-from supervisor.core.machine import TargetHealth
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Removal, Resolution, Slot
 from supervisor.core.policy import Fill, Hold, Nothing, Remediate, Return, Withdraw, decide_instance
 from supervisor.core.terms import COMING, SERVING, BootTime, FleetState, Health, Lifecycle
@@ -68,6 +67,7 @@ def decide(ctx: Context, fleet: Fleet) -> None:
     images.watch(ctx, fleet)
     storm.watch(ctx, fleet)
     shared.watch(ctx, fleet)
+    storm.tell(ctx, fleet)
     for name in _patients(ctx, fleet):
         _decide_instance(ctx, fleet, name)
     _close_recovered(ctx, fleet)
@@ -217,7 +217,7 @@ def _state(ctx: Context, fleet: Fleet) -> None:
     name = fleet.policy.name
     if not is_amnesty_over(ctx, fleet) or fleet.inventory_at is None or ctx.sight.blind:
         return  # unknown is not down
-    serving = fleet.serving + sum(1 for n in fleet.suspects if _may_serve(fleet.charts[n]))
+    serving = capacity.serving(fleet)
     open_incidents = [
         i
         for i in (ctx.world.need(Incident, n) for n in ctx.world.open_of[name])
@@ -256,9 +256,3 @@ def _fleet_look(ctx: Context, fleet: Fleet) -> BootTime | None:
             due = quarantine.ends_at(ctx, kept) or due
         looks.append(max(now + RECHECK, ctx.to_boot(due)))
     return min(looks, default=None)
-
-
-def _may_serve(chart: Chart) -> bool:
-    """Return whether a suspect still serves as far as its load balancer is concerned."""
-    machine = chart.machine
-    return machine is not None and machine.registered is True and machine.target is not TargetHealth.UNHEALTHY

@@ -6,8 +6,12 @@ trouble is found, told or ended: that is `shared`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from supervisor.core.fleet import Fleet
 from supervisor.core.model import Image, Incident, Instance
+from supervisor.core.sight import Sight
+from supervisor.core.signals import Sense
 from supervisor.core.terms import Cause
 from supervisor.core.world import World
 
@@ -37,6 +41,35 @@ def impaired(world: World) -> dict[str, str]:
             zone = value_of(trouble)
             found.setdefault(zone, f"zone {zone} is impaired (incident {trouble.id} of {name})")
     return found
+
+
+def bad_zones(world: World, sight: Sight, fleet: Fleet) -> set[str]:
+    """Return the zones where no new machine should be launched, as far as there are others.
+
+    Those of a standing trouble, those whose own sentinel fails, and those where a subnet is cut off: a launch can't
+    always say in which subnet it ends up.
+    """
+    found = impaired(world).keys() | sight.failing(Sense.ZONE).keys()
+    trouble = of(world, fleet.policy.name)
+    if trouble is not None and trouble.verdict is Cause.SUBNET:
+        there = (world.get(Instance, name) for name in fleet.explained)
+        found |= {instance.zone for instance in there if instance is not None}
+    return found
+
+
+def explained(world: World, fleet: Fleet, ill: Iterable[str]) -> frozenset[str]:
+    """Return those of the ill whom the standing trouble of a place explains, while nothing else is suspected.
+
+    They are held by it. The breaker counts the others: a zone that is out must not keep a crash elsewhere from being
+    healed, and every machine beyond it is as suspicious as ever.
+    """
+    trouble = of(world, fleet.policy.name)
+    if trouble is None or trouble.verdict not in PLACES or fleet.verdict.cause not in PLACES | {Cause.INSTANCE}:
+        return frozenset()
+    known = ((name, world.get(Instance, name)) for name in ill)
+    return frozenset(
+        n for n, instance in known if instance is not None and covering(world, fleet, instance) is not None
+    )
 
 
 def covering(world: World, fleet: Fleet, instance: Instance) -> Incident | None:

@@ -1,0 +1,67 @@
+"""Who serves as far as anybody can tell. Unknown is not down: what we don't see may serve all the same.
+
+`Fleet.serving` counts those that our own checks call healthy; the floors rest on it, because they must be sure. Whether
+machines are *missing*, so that others are launched in their place or people are told that nothing serves, must be judged
+by who really serves: the load balancer asks them as well, and their own signs of life come by another way.
+"""
+
+from __future__ import annotations
+
+from supervisor.core.fleet import Fleet
+from supervisor.core.health import Chart, gating
+from supervisor.core.machine import MachineState, TargetHealth
+from supervisor.core.terms import BootTime, Health
+
+
+def may_serve(chart: Chart) -> bool:
+    """Return whether one that our checks don't call healthy may serve all the same."""
+    if not _is_in_traffic(chart):
+        return False
+    if chart.finding.health is Health.SICK:
+        return _is_vouched(chart)
+    return True
+
+
+def serving(fleet: Fleet) -> int:
+    """Return how many serve, those counted in that nobody sees at fault."""
+    return fleet.serving + sum(1 for chart in _doubtful(fleet) if may_serve(chart))
+
+
+def at_work(fleet: Fleet, now: BootTime) -> int:
+    """Return how many need nobody in their place.
+
+    A suspect must be vouched for, by the load balancer or by its own signs of life; one that answers us again is coming
+    back before a new machine could. Who is unknown is not lost.
+    """
+    return fleet.serving + sum(1 for chart in _doubtful(fleet) if _is_at_work(chart, now))
+
+
+def _doubtful(fleet: Fleet) -> list[Chart]:
+    """Return the charts of those that `Fleet.serving` may leave out although they serve."""
+    charts = (fleet.charts.get(name) for name in fleet.suspects | fleet.unknown | fleet.sick)
+    return [chart for chart in charts if chart is not None and not chart.serving]
+
+
+def _is_in_traffic(chart: Chart) -> bool:
+    machine = chart.machine
+    running = machine is not None and machine.state is MachineState.RUNNING and machine.registered is True
+    return running and machine is not None and machine.target is not TargetHealth.UNHEALTHY
+
+
+def _is_vouched(chart: Chart) -> bool:
+    machine = chart.machine
+    return machine is not None and machine.target is TargetHealth.HEALTHY and not machine.impaired
+
+
+def _is_at_work(chart: Chart, now: BootTime) -> bool:
+    machine, finding = chart.machine, chart.finding
+    if machine is None or machine.registered is not True or machine.state is not MachineState.RUNNING:
+        return False
+    asked = gating(chart)
+    if asked and all(evidence.passes > 0 and not evidence.is_stale(now) for evidence in asked):
+        return True  # it answers again
+    if not _is_in_traffic(chart):
+        return False
+    if finding.health is Health.UNKNOWN or _is_vouched(chart):
+        return True
+    return finding.by_silence and chart.heartbeat_fresh(now) is True
