@@ -31,6 +31,7 @@ from supervisor.core.model import (
     Removal,
     Slot,
 )
+from supervisor.core.population import ZONES
 from supervisor.core.settings import Settings
 from supervisor.core.sight import Sight
 from supervisor.core.signals import Event, Forget, IncidentTold, InstanceMoved, Observe, Said, Turn
@@ -242,7 +243,7 @@ class Context:
         place = world.get(Slot, name, slot) if slot is not None else None
         lb_floor, serving_floor = floors(policy.desired, guards.lb_floor, guards.serving_floor)
 
-        explained = fleet.explained
+        explained = fleet.investigation.explained
         sick = fleet.sick_lately(guards.breaker_window, now) - explained
         allowed = breaker_allows(guards.breaker_share, policy.desired)
         if len(sick) > allowed:
@@ -410,7 +411,7 @@ class Context:
             return "another image takes its place"
         if verdict.cause in troubles.PLACES and fleet.shared_over:
             return f"{fleet.shared_over} is mostly well again: one at a time"
-        if verdict.cause not in (Cause.UNEXPLAINED, Cause.FLEET):
+        if verdict.cause not in (Cause.UNEXPLAINED, Cause.FLEET) or verdict.label == ZONES:
             return ""
         if self.now.boot < fleet.half_open_until:
             return "new machines withstand it: half-open, one at a time"

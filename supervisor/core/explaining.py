@@ -8,13 +8,14 @@ BB is the Beta-binomial: the share that a cause takes along is unknown, and is i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, lgamma, log
 
 from supervisor.core.burst import odds
 from supervisor.core.changes import Recent
-from supervisor.core.population import IMAGE, LAUNCHED, ZONE, Counts, Group, Label
+from supervisor.core.population import IMAGE, LAUNCHED, ZONE, ZONES, Counts, Group, Label
 from supervisor.core.priors import (
     ALONE,
     CAUSES,
@@ -37,6 +38,10 @@ TOLD = 3
 """So many of the best explanations carry their evidence in words."""
 SHARED_BY = 2
 """One sick machine shares nothing with anybody, unless something else speaks for it."""
+
+SEVERAL = 2
+CHANCE = 0.01
+"""A cohort is accused only where its members are sick more often than such a chance would make them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ def weigh(picture: Picture) -> tuple[Explanation, ...]:
     found = [_alone(picture), *_whole(picture)]
     for group in counts.groups:
         found += _shared(picture, group)
+    found += _zones(picture)
     for group in picture.pairs:
         weight = _inside(picture, Theory.COHORT, group) + log(PAIR)
         found.append(_Weighed(Theory.COHORT, group.label, weight, group))
@@ -142,9 +148,37 @@ def _shared(picture: Picture, group: Group) -> list[_Weighed]:
             continue  # it tells nobody apart, and it is what it always was
         if group.sick < SHARED_BY and not change and not beacon:
             continue
+        if theory is Theory.COHORT and by_chance(group, counts.sick, counts.total) > CHANCE:
+            continue  # as many are sick elsewhere: it is not what they share
         weight = log((CHANGED if change else PRIORS)[theory]) + _inside(picture, theory, group)
         found.append(_Weighed(theory, label, weight + _sentinels(picture, theory, label.value), group, change))
     return found
+
+
+def _zones(picture: Picture) -> list[_Weighed]:
+    """Weigh that several zones are out at once, each of its own or by what they share."""
+    counts = picture.counts
+    failing = {b.of for b in picture.beacons if b.sense is Sense.ZONE and not b.ok}
+    out = [g for g in counts.groups if g.label.name == ZONE and g.sick >= SHARED_BY]
+    out = [g for g in out if g.label.value in failing or 2 * g.sick >= g.total]
+    if len(out) < SEVERAL:
+        return []
+    symptoms: Counter[Symptom] = Counter()
+    for group in out:
+        symptoms.update(group.symptoms)
+    label = Label(ZONES, " and ".join(sorted(group.label.value for group in out)))
+    inside = Group(label, sum(g.total for g in out), sum(g.sick for g in out), symptoms)
+    weight = len(out) * log(PRIORS[Theory.ZONE]) + sum(log_bb(g.sick, g.total, SHARES[Theory.ZONE]) for g in out)
+    weight += log_bb(counts.sick - inside.sick, counts.total - inside.total, ALONE)
+    weight += (
+        _looks(symptoms, Theory.ZONE) + _looks(counts.symptoms, Theory.INSTANCE) - _looks(symptoms, Theory.INSTANCE)
+    )
+    accused = {group.label.value for group in out}
+    weight += _sentinels(picture, Theory.FLEET, "")
+    for beacon in picture.beacons:
+        if beacon.sense is Sense.ZONE and beacon.of in accused:
+            weight += sentinel_says(beacon.ok, accused=True) - sentinel_says(beacon.ok, accused=False)
+    return [_Weighed(Theory.FLEET, label, weight, inside)]
 
 
 _THEORIES: dict[str, tuple[Theory, ...]] = {

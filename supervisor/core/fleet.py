@@ -46,9 +46,7 @@ class Fleet:
         self.observed = 0
         self.turned_sick: dict[str, BootTime] = {}
         self.storm_seen: BootTime | None = None
-        self.storm = False
-        self.storm_told = False
-        self.explained: frozenset[str] = frozenset()  # of the sick and suspect, whom the trouble of a place explains
+        self.storm = self.storm_told = False
         self.short_since: BootTime | None = None  # since when too few serve, while a shared trouble stands
         self.storm_calm: BootTime | None = None  # since when no more are sick than allowed, while the storm lasts
         self.half_open_until: BootTime = float("-inf")  # machines are healed one at a time till then

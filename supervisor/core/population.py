@@ -21,6 +21,8 @@ from supervisor.core.terms import BootTime, Seconds
 COHORT: Seconds = 1800.0
 """Machines that were made in the same half hour are one cohort."""
 ZONE, IMAGE, LAUNCHED = "zone", "image", "cohort"
+ZONES = "zones"
+"""What several zones that are out at once are called; no machine carries it."""
 
 
 class Label(NamedTuple):

@@ -15,6 +15,7 @@ from supervisor.core.context import Context
 from supervisor.core.duration import words
 from supervisor.core.fleet import Fleet
 from supervisor.core.model import Incident, IncidentKind, Instance, Removal, Resolution
+from supervisor.core.population import ZONES
 from supervisor.core.terms import SERVING, Cause, Health, Seconds
 from supervisor.core.verdict import Verdict
 
@@ -48,10 +49,12 @@ def told_by(ctx: Context, fleet: Fleet, instance: Instance) -> Incident | None:
     if covering is not None:
         return covering
     facts = ctx.facts(fleet, instance=instance)
-    if facts.permit or facts.waiver or facts.half_open:
+    if facts.permit or facts.half_open:
         return None
+    if fleet.storm:
+        return trouble
     own = diagnosis.verdict_on(ctx, fleet, instance).cause in HEALED
-    return None if own and not fleet.storm else trouble
+    return None if own or facts.waiver else trouble
 
 
 def _verdict(ctx: Context, fleet: Fleet) -> Verdict | None:
@@ -135,6 +138,8 @@ def _answer(ctx: Context, fleet: Fleet, verdict: Verdict) -> str:
             return "we can't see well enough: nobody is removed"
         case Cause.COHORT:
             return "who is sick is replaced in waves, elsewhere where that is possible"
+        case Cause.FLEET if verdict.label == ZONES:
+            return "nobody is removed there; new machines are launched in the zones that are left, as far as that helps"
         case _:
             return "nobody is removed until it is understood"
 
@@ -184,9 +189,9 @@ def _close(ctx: Context, fleet: Fleet, trouble: Incident) -> None:
     removed = sum(1 for r in ctx.world.values(Removal) if r.fleet == trouble.fleet and r.at >= trouble.opened_at)
     whom = "nobody was removed" if not removed else f"{removed} removed meanwhile"
     left = f"; {len(fleet.sick)} still sick are judged one by one" if fleet.sick else ""
-    for name in fleet.explained - fleet.sick - fleet.suspects:
+    for name in fleet.investigation.explained - fleet.sick - fleet.suspects:
         fleet.turned_sick.pop(name, None)  # it was told, and is over: no storm of its own
-    fleet.explained = frozenset()
+    fleet.investigation.explained = frozenset()
     lasted = words((ctx.now.wall - trouble.suspected_at).total_seconds())
     text = f"{trouble.fleet}: {trouble.about} is over after {lasted}, {whom}{left}"
     incidents.close(ctx, ctx.world.need(Incident, trouble.id), Resolution.RECOVERED, text)

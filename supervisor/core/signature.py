@@ -64,8 +64,8 @@ def counts(chart: Chart, now: BootTime, *, before: bool) -> bool:
 def read(chart: Chart, now: BootTime, heartbeat: bool | None, last: Symptom | None = None) -> Symptom:
     """Read a sick machine's symptom.
 
-    One whose checks all pass for the moment keeps its `last` one, and so does one of which a check passes again while
-    those that fail have not been asked since: it may just be coming back, check by check.
+    One whose checks all pass for the moment keeps its `last` one. So does one that only blips, or of which a check passes
+    again while those that fail have not been asked since: it may just be coming back, check by check.
     """
     if _is_impaired(chart.machine):
         return Symptom(Pattern.IMPAIRED, heartbeat=heartbeat)
@@ -73,7 +73,7 @@ def read(chart: Chart, now: BootTime, heartbeat: bool | None, last: Symptom | No
     failing = [e for e in voting if e.fails > 0 and not e.is_stale(now)]
     if not failing:
         return last or Symptom(Pattern.SLOW, heartbeat=heartbeat)
-    if last is not None and _turned_since(voting, failing):
+    if last is not None and last.pattern is not Pattern.SLOW and _is_old_news(voting, failing):
         return last._replace(heartbeat=heartbeat)
     network = [e for e in voting if e.check.scope is Scope.NETWORK] or voting
     cut_off = all(e.fails > 0 for e in network)
@@ -91,8 +91,10 @@ def read(chart: Chart, now: BootTime, heartbeat: bool | None, last: Symptom | No
     return Symptom(Pattern.MIXED, heartbeat=heartbeat)
 
 
-def _turned_since(voting: list[Evidence], failing: list[Evidence]) -> bool:
-    """Return whether some check has begun to pass since the failing ones last spoke."""
+def _is_old_news(voting: list[Evidence], failing: list[Evidence]) -> bool:
+    """Return whether what fails now changes nothing: a blip, or some check has begun to pass since it last spoke."""
+    if all(e.fails < CONFIRMS for e in failing):
+        return True
     turned = max((e.last_pass_run for e in voting if e.fails == 0 and e.last_pass_run is not None), default=None)
     return turned is not None and any(e.last_fail is None or e.last_fail < turned for e in failing)
 

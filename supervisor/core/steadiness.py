@@ -5,7 +5,7 @@ Called by the engine around each judging of a machine that serves or has served.
 
 from __future__ import annotations
 
-from supervisor.core import incidents, learnt
+from supervisor.core import incidents, learnt, troubles
 from supervisor.core.context import Context
 from supervisor.core.flapping import Flapping
 from supervisor.core.fleet import Fleet
@@ -44,7 +44,7 @@ def watch(ctx: Context, fleet: Fleet, instance: Instance, chart: Chart, finding:
         if flapping is not None and finding.health is not Health.UNKNOWN:
             flapping.stood = False
         return False
-    if not flapping.change(ctx.now.boot, judgement):
+    if _is_shared(ctx, fleet, instance) or not flapping.change(ctx.now.boot, judgement):
         return False
     flapping.spells = learnt.note_spell(ctx, fleet, instance.id)
     text = (
@@ -54,6 +54,15 @@ def watch(ctx: Context, fleet: Fleet, instance: Instance, chart: Chart, finding:
     )
     ctx.say("instance.flapping", text, fleet.policy.name)
     return True
+
+
+def _is_shared(ctx: Context, fleet: Fleet, instance: Instance) -> bool:
+    """Return whether many come and go together: that is no unsteadiness of this machine's own."""
+    trouble = troubles.of(ctx.world, fleet.policy.name)
+    elsewhere = trouble is None or (
+        trouble.verdict in troubles.PLACES and troubles.covering(ctx.world, fleet, instance) is None
+    )
+    return fleet.storm or not elsewhere
 
 
 def _is_confirmed(chart: Chart) -> bool:

@@ -27,8 +27,8 @@ def watch(ctx: Context, fleet: Fleet) -> None:
     """See when a storm begins and when it ends. Whom the trouble of a place explains doesn't count: it holds them."""
     guards, now = ctx.settings.guards, ctx.now.boot
     lately = fleet.sick_lately(guards.breaker_window, now)
-    fleet.explained = troubles.explained(ctx.world, fleet, lately | fleet.suspects)
-    if len(lately - fleet.explained) > breaker_allows(guards.breaker_share, fleet.policy.desired):
+    fleet.investigation.explained = troubles.explained(ctx.world, fleet, lately | fleet.suspects)
+    if len(lately - fleet.investigation.explained) > breaker_allows(guards.breaker_share, fleet.policy.desired):
         fleet.storm_calm = None
         fleet.storm = fleet.storm or not ctx.sight.blind
     elif fleet.storm:
@@ -44,7 +44,7 @@ def tell(ctx: Context, fleet: Fleet) -> None:
         return
     fleet.storm_told = fleet.storm
     guards, name, desired = ctx.settings.guards, fleet.policy.name, fleet.policy.desired
-    count = len(fleet.sick_lately(guards.breaker_window, ctx.now.boot) - fleet.explained)
+    count = len(fleet.sick_lately(guards.breaker_window, ctx.now.boot) - fleet.investigation.explained)
     if fleet.storm:
         share = f"breaker: at most {breaker_allows(guards.breaker_share, desired)} of {desired}"
         kind, text = "storm.begun", f"{name}: {count} machines are sick ({share}); nobody is removed"

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from supervisor.core.fleet import Fleet
 from supervisor.core.model import Image, Incident, Instance
+from supervisor.core.population import ZONES
 from supervisor.core.sight import Sight
 from supervisor.core.signals import Sense
 from supervisor.core.terms import Cause
@@ -37,9 +38,9 @@ def impaired(world: World) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in sorted(world.shared):
         trouble = of(world, name)
-        if trouble is not None and trouble.verdict is Cause.ZONE:
-            zone = value_of(trouble)
-            found.setdefault(zone, f"zone {zone} is impaired (incident {trouble.id} of {name})")
+        if trouble is not None and (trouble.verdict is Cause.ZONE or trouble.about.startswith(f"{ZONES} ")):
+            for zone in value_of(trouble).split(" and "):
+                found.setdefault(zone, f"zone {zone} is impaired (incident {trouble.id} of {name})")
     return found
 
 
@@ -52,7 +53,7 @@ def bad_zones(world: World, sight: Sight, fleet: Fleet) -> set[str]:
     found = impaired(world).keys() | sight.failing(Sense.ZONE).keys()
     trouble = of(world, fleet.policy.name)
     if trouble is not None and trouble.verdict is Cause.SUBNET:
-        there = (world.get(Instance, name) for name in fleet.explained)
+        there = (world.get(Instance, name) for name in fleet.investigation.explained)
         found |= {instance.zone for instance in there if instance is not None}
     return found
 

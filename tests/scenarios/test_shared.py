@@ -38,14 +38,9 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[[Script], None]:
                     fleet.verdict = well(ctx.now.boot)
             elif (fleet.verdict.cause, fleet.verdict.value) != (found.cause, found.value):
                 fleet.verdict = found
+            fleet.investigation.chain = (fleet.verdict, well(ctx.now.boot))
 
         monkeypatch.setattr(diagnosis, "diagnose", diagnose)
-
-        def verdict_on(ctx: Context, fleet: Fleet, instance: Instance) -> Verdict:
-            there = fleet.verdict.cause is not Cause.ZONE or instance.zone == fleet.verdict.value
-            return fleet.verdict if there else well(ctx.now.boot)
-
-        monkeypatch.setattr(diagnosis, "verdict_on", verdict_on)
 
     return script
 

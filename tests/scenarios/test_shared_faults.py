@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 
-from supervisor.core.model import Change, Instance, Resolution
+from supervisor.core.model import Change, Instance
 from supervisor.core.requests import Launch
 from supervisor.core.settings import CheckPolicy, FleetPolicy
 from supervisor.core.signals import Result, SettingsLoaded
@@ -86,7 +86,7 @@ def test_a_zone_that_is_down_is_named_and_nobody_is_removed() -> None:
         said = verdict(service).sentence
         assert "zone a: 4 of 4 there are sick, 0 of 8 elsewhere (P " in said
         assert "unreachable" in said
-        await asyncio.sleep(400)
+        await asyncio.sleep(200)  # too short for a new machine to come in time
         assert all("explanation" in i.held for i in open_incidents(service))
         for name in in_zone(service, "a"):
             world.behave(name, Behaviour.WELL)
@@ -94,7 +94,7 @@ def test_a_zone_that_is_down_is_named_and_nobody_is_removed() -> None:
         assert names(service, Cause.ZONE, "a")
         await until(lambda: names(service, Cause.INSTANCE), 400)
         await calm(service, world)
-        assert {Resolution.RECOVERED} == {i.resolution for i in incidents(service)}
+        assert [] == incidents(service)  # the zone's own incident tells of them all
 
     there.live(story)
     assert [] == removals(there.world)
