@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from supervisor.core import diagnosis
+from supervisor.core import challenge, diagnosis
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.model import IncidentState, Instance
@@ -32,6 +32,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[[Script], None]:
 
     def script(say: Script) -> None:
         def diagnose(ctx: Context, fleet: Fleet) -> None:
+            challenge.watch(fleet, ctx.now.boot, ctx.settings.explaining)
             found = say(ctx, fleet)
             if found is None:
                 if fleet.verdict.cause is not Cause.INSTANCE:
