@@ -8,7 +8,6 @@ the engine decided may be done before it is committed.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import assert_never
@@ -16,28 +15,24 @@ from typing import assert_never
 from supervisor.core import (
     answers,
     changes,
-    diagnosis,
     inventory,
     learnt,
     leftovers,
     operator,
-    plans,
     shadow,
-    steadiness,
     study,
     triage,
 )
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
-from supervisor.core.health import Chart, Surroundings, judge, judge_startup, suspect_since
 from supervisor.core.heartbeats import Heartbeat
 from supervisor.core.journal import Step, Workflow
-from supervisor.core.model import Image, Incident, Instance, Offering, OutboxMessage, Record, Slot, Thread
+from supervisor.core.model import Image, Incident, Instance, Offering, OutboxMessage, Record, Thread
+from supervisor.core.rounds import Rounds
 from supervisor.core.settings import FleetPolicy, Settings
 from supervisor.core.signals import (
     Beat,
     HeartbeatsReported,
-    InstanceMoved,
     InventoryFailed,
     InventorySeen,
     KillSwitchSeen,
@@ -59,7 +54,7 @@ from supervisor.core.signals import (
     Turn,
     Woke,
 )
-from supervisor.core.terms import COMING, SERVING, BootTime, Cause, Health, Lifecycle, Now, Seconds
+from supervisor.core.terms import BootTime, Health, Lifecycle, Now, Seconds
 from supervisor.core.world import World
 from supervisor.errors import OperatorError
 
@@ -74,7 +69,7 @@ class Engine:
     def __init__(self, records: Iterable[Record], settings: Settings, now: Now) -> None:
         """Wake up with what the store holds. Whatever was in flight is sent again at the first step."""
         self.ctx = Context(World(records), settings, now)
-        self._heap: list[tuple[BootTime, str]] = []
+        self._rounds = Rounds(self.ctx)
         self._was_blind = False
         self._rate = 0.0
         self._shares = study.Shares()
@@ -103,10 +98,10 @@ class Engine:
         self._watch_clocks(now)
         for signal in signals:
             self._take(signal)
-        self._look(now.boot)
+        self._rounds.visit_due()
         for fleet in ctx.fleets.values():
             for name in study.study(ctx, fleet):
-                self._refresh(fleet, name)
+                self._rounds.visit(fleet, name)
         self._score_self()
         ctx.sight.expect(self._rate, now.boot, ctx.settings.guards)
         self._watch_sight()
@@ -116,12 +111,12 @@ class Engine:
             if triage.is_due(ctx, fleet):
                 triage.decide(ctx, fleet)
                 self._rate = _results_per_second(ctx)
-                self._refresh_moved(fleet)
+                self._rounds.visit_moved(fleet)
         turn.changes, turn.deletes = ctx.world.changes()
         for record in turn.changes:
             if isinstance(record, Step):
                 turn.events.append(StepMoved(record, ctx.world.need(Workflow, record.workflow)))
-        turn.next_look = self._next_look()
+        turn.next_look = self._rounds.next_look()
         return turn
 
     def settle(self) -> None:
@@ -144,14 +139,6 @@ class Engine:
             for member in sorted(members):
                 ctx.track(fleet, ctx.world.need(Instance, member))
 
-    def _next_look(self) -> BootTime | None:
-        while self._heap and self._is_outdated(*self._heap[0]):
-            heapq.heappop(self._heap)
-        times = [f.look for f in self.ctx.fleets.values() if f.look is not None]
-        if self._heap:
-            times.append(self._heap[0][0])
-        return min(times, default=None)
-
     # -- signals
 
     def _take(self, signal: Signal) -> None:
@@ -163,7 +150,7 @@ class Engine:
                 fleet = ctx.fleets.get(signal.fleet)
                 if fleet is not None and signal.asked >= self._discard_before:
                     for name in inventory.seen(ctx, fleet, signal):
-                        self._refresh(fleet, name)
+                        self._rounds.visit(fleet, name)
             case InventoryFailed():
                 fleet = ctx.fleets.get(signal.fleet)
                 if fleet is not None:
@@ -223,7 +210,7 @@ class Engine:
             if not (quiet and evidence.is_quiet and chart.finding.health is Health.HEALTHY):
                 spoken[result.instance] = fleet
         for name, fleet in spoken.items():
-            self._refresh(fleet, name)
+            self._rounds.visit(fleet, name)
 
     def _beats(self, beats: Sequence[Beat]) -> None:
         """Take signs of life. They heal nobody: a machine that lives may still not serve."""
@@ -248,124 +235,6 @@ class Engine:
             self.ctx.world.delete(message)
         else:
             self.ctx.world.put(replace(message, tries=message.tries + 1, dead=signal.refused))
-
-    # -- judging one instance
-
-    def _refresh_moved(self, fleet: Fleet) -> None:
-        """Judge those afresh that a decision has put in service: nothing need ever be reported of them again."""
-        for event in list(self.ctx.turn.events):
-            if isinstance(event, InstanceMoved) and event.new in SERVING and event.fleet == fleet.policy.name:
-                if event.old is Lifecycle.WITHDRAWN and self.ctx.world.incident_of(event.fleet, event.instance):
-                    learnt.note_return(self.ctx, fleet, event.instance)
-                self._refresh(fleet, event.instance)
-        if fleet.dirty:
-            fleet.look = self.ctx.now.boot + triage.AGAIN
-
-    def _refresh(self, fleet: Fleet, name: str) -> None:
-        """Judge one instance afresh, and plan when to look again."""
-        ctx = self.ctx
-        instance = ctx.world.get(Instance, name)
-        chart = fleet.charts.get(name)
-        if instance is None or chart is None or instance.lifecycle in inventory.SET_ASIDE:
-            return
-        now = ctx.now.boot
-        fleet.match(chart)
-        if instance.lifecycle in COMING:
-            finding = judge_startup(chart, ctx.settings.judgement, now)
-        else:
-            steadiness.settle(ctx, fleet, instance, chart)
-            finding = judge(chart, ctx.settings.judgement, self._surroundings(fleet, instance, chart), now)
-            if steadiness.watch(ctx, fleet, instance, chart, finding):
-                finding = judge(chart, ctx.settings.judgement, self._surroundings(fleet, instance, chart), now)
-            self._count_failure(fleet, chart, finding.health)
-            if finding.health is Health.HEALTHY and chart.finding.health in (Health.SUSPECT, Health.SICK):
-                for evidence in chart.checks.values():
-                    evidence.acquit()
-        edge = fleet.set_finding(chart, finding)
-        diagnosis.observe(ctx, fleet, instance, chart)
-        fleet.set_serving(
-            chart, serving=inventory.is_serving(chart, instance, healthy=finding.health is Health.HEALTHY)
-        )
-        if edge:
-            ctx.observe(fleet, instance)
-        look = finding.look_at
-        if instance.lifecycle is Lifecycle.PROBATION:
-            ends = self._leave_probation(fleet, instance, chart)
-            look = ends if look is None else min(look, ends)
-        if look is not None and look != chart.look:
-            chart.look = look
-            heapq.heappush(self._heap, (look, name))
-
-    def _count_failure(self, fleet: Fleet, chart: Chart, health: Health) -> None:
-        """Count a machine that turns sick by itself; what many share says nothing of how long one lives."""
-        if health is Health.SICK and chart.finding.health is not Health.SICK:
-            lately = fleet.sick_lately(self.ctx.settings.guards.breaker_window, self.ctx.now.boot)
-            if fleet.verdict.cause is Cause.INSTANCE and not fleet.storm and chart.id not in lately:
-                fleet.lifespan.failures += 1
-
-    def _surroundings(self, fleet: Fleet, instance: Instance, chart: Chart) -> Surroundings:
-        now, heartbeat = self.ctx.now.boot, chart.heartbeat
-        sees = not self.ctx.sight.blind and triage.is_amnesty_over(self.ctx, fleet)
-        fresh = fleet.inventory_at is not None and now - fleet.inventory_at <= fleet.inventory_limit
-        fresh = fresh and not fleet.inventory_error
-        withdrawn = instance.lifecycle is Lifecycle.WITHDRAWN
-        recovers = withdrawn or chart.finding.health is Health.SICK
-        return Surroundings(
-            may_condemn=sees,
-            cloud_fresh=fresh,
-            peers_well=sees and fresh and self._are_peers_well(fleet, chart),
-            heartbeat_stale=heartbeat is not None and fleet.heartbeats_come and not heartbeat.is_fresh(now),
-            score=self.ctx.sight.score,
-            withdrawn=withdrawn,
-            returns=learnt.returns(self.ctx, fleet, chart.id) if recovers else 0,
-        )
-
-    def _are_peers_well(self, fleet: Fleet, chart: Chart) -> bool:
-        """Return whether the others answer; nobody asks before one has been suspect for long."""
-        first = suspect_since(chart)
-        if first is None or self.ctx.now.boot - first < self.ctx.settings.judgement.silence_alone_after:
-            return False
-        peers = [c for c in fleet.charts.values() if c is not chart and c.observed]
-        well = sum(1 for c in peers if c.finding.health is Health.HEALTHY)
-        return not peers or well >= self.ctx.settings.guards.fresh_round * len(peers)
-
-    def _leave_probation(self, fleet: Fleet, instance: Instance, chart: Chart) -> BootTime:
-        """Move an instance out of probation when its time is over; else return when to look again."""
-        ctx, judgement = self.ctx, self.ctx.settings.judgement
-        slot = ctx.world.get(Slot, instance.fleet, instance.slot) if instance.slot is not None else None
-        again = ctx.lineage(slot) > 1  # the replacement of a replacement
-        left = (judgement.probation_again if again else judgement.probation) - ctx.since(instance.since)
-        fails = [e.last_fail for e in chart.checks.values() if e.last_fail is not None]
-        quiet_left = max(fails, default=float("-inf")) + judgement.probation_quiet - ctx.now.boot
-        wait = max(left, quiet_left)
-        if wait > 0:
-            return ctx.now.boot + wait
-        if chart.finding.health is Health.HEALTHY and chart.serving and not ctx.world.workflow_of(instance.id):
-            ctx.move(instance, Lifecycle.IN_SERVICE)
-            plans.settle_slot(ctx, fleet.policy.name, instance.slot)
-            plans.settle_instance(ctx, fleet, instance.id)
-        return ctx.now.boot + triage.RECHECK
-
-    def _look(self, now: BootTime) -> None:
-        """Judge every instance whose time has come."""
-        while self._heap and self._heap[0][0] <= now:
-            at, name = heapq.heappop(self._heap)
-            fleet = self.ctx.owners.get(name)
-            if fleet is None or fleet.charts[name].look != at:
-                continue
-            chart = fleet.charts[name]
-            chart.look = None
-            instance = self.ctx.world.get(Instance, name)
-            later = chart.quiet_until(now)
-            if later is not None and instance is not None and instance.lifecycle is Lifecycle.IN_SERVICE:
-                chart.look = later  # nothing but the age of its results could have changed, and has not
-                heapq.heappush(self._heap, (later, name))
-            else:
-                self._refresh(fleet, name)
-
-    def _is_outdated(self, at: BootTime, name: str) -> bool:
-        fleet = self.ctx.owners.get(name)
-        return fleet is None or fleet.charts[name].look != at
 
     # -- the supervisor's own senses
 
