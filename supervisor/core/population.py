@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from supervisor.core.machine import Machine
+from supervisor.core.machine import Machine, MachineState
 from supervisor.core.model import Instance
 from supervisor.core.signature import Symptom
 from supervisor.core.terms import BootTime, Seconds
@@ -88,7 +88,9 @@ class Population:
         known = self.members.get(instance.id)
         if known is not None and not known.left and known.machine is machine and known.image == instance.image:
             return known
-        labels = labels_of(instance, machine)
+        is_over = machine is not None and machine.state is MachineState.TERMINATED
+        # A cloud shows what is over without much of what it shared.
+        labels = known.labels if known is not None and is_over else labels_of(instance, machine)
         if known is None:
             known = self.members[instance.id] = Member((), machine, instance.image)
         elif known.labels == labels:

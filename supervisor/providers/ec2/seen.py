@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from supervisor.core.machine import Machine, MachineState, TargetHealth
+from supervisor.core.requests import Words
 from supervisor.errors import ProviderError
 from supervisor.providers.ec2.api import Answer
 from supervisor.providers.ec2.options import Ec2Options
@@ -74,7 +75,23 @@ def _machine(shown: Answer, look: Look, fleet: str, options: Ec2Options) -> Mach
         held=tags[HOLD] or f"tag {HOLD}" if HOLD in tags else "",
         group=_group(id, tags, look, options),
         hopeless=state is MachineState.TERMINATED and code.startswith("Client.") and code not in ONCE,
+        labels=shares(shown),
     )
+
+
+def shares(shown: Answer) -> Words:
+    """Return what a machine shares with others besides its zone and image, named as in a launch's terms.
+
+    AWS shows what is terminated without most of it.
+    """
+    placement = shown.get("Placement", {})
+    found = {
+        "subnet": shown.get("SubnetId", ""),
+        "type": shown.get("InstanceType", ""),
+        "placement group": placement.get("GroupName", ""),
+        "host": placement.get("HostId", ""),
+    }
+    return tuple((name, str(value)) for name, value in found.items() if value)
 
 
 def is_isolated(shown: Answer, isolation_group: str) -> bool:

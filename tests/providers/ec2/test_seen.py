@@ -70,6 +70,14 @@ def test_a_machine_with_all_that_is_known_of_it() -> None:
     assert expected == seen(answer(tags=tags))
 
 
+def test_what_it_shares_with_others_is_named_as_a_launch_names_it() -> None:
+    """So that the sick of one subnet, type or host are told apart, and new machines go elsewhere."""
+    placed = {"AvailabilityZone": "eu-central-1a", "GroupName": "rack-1", "HostId": "h-1"}
+    machine = seen(answer(SubnetId="subnet-1", InstanceType="m7i.large", Placement=placed))
+    expected = (("subnet", "subnet-1"), ("type", "m7i.large"), ("placement group", "rack-1"), ("host", "h-1"))
+    assert expected == machine.labels
+
+
 def test_machines_without_our_tag_are_not_ours() -> None:
     """Also those of the same template, and of other fleets."""
     foreign = [
