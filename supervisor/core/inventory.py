@@ -221,7 +221,7 @@ def _is_shown_dead(fleet: Fleet, instance: Instance) -> bool:
 def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
     """A machine of this fleet that the journal does not know: adopt it, never destroy it."""
     known = ctx.world.get(Instance, machine.id)
-    if machine.state in (MachineState.TERMINATED, MachineState.STOPPED) and not machine.isolated:
+    if machine.state is MachineState.TERMINATED or (machine.state is MachineState.STOPPED and not machine.isolated):
         return
     if known is not None:
         if ctx.since(known.since) >= ctx.settings.judgement.vanished_after:  # a cloud's list lags behind

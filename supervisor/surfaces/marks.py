@@ -6,6 +6,7 @@ from supervisor.core.cards import Tone
 
 MARKS = {
     "incident.opened": "✗",
+    "incident.joined": "✗",
     "incident.acting": "▶",
     "incident.held": "‖",
     "incident.escalated": "!",

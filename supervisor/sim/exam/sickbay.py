@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from supervisor.core import troubles
 from supervisor.core.engine import Engine
 from supervisor.core.machine import Machine
 from supervisor.core.model import Image, Incident, IncidentKind, Instance, Record, Slot
@@ -372,7 +373,7 @@ def _verdict(incident: Incident) -> tuple[Cause | None, str]:
         return None, ""
     if incident.verdict is Cause.INSTANCE:
         return Cause.INSTANCE, incident.instance
-    return incident.verdict, incident.about.removeprefix(str(incident.verdict)).strip()
+    return incident.verdict, troubles.value_of(incident)
 
 
 def _records(settings: Settings, fleet: str, machines: Sequence[Machine], now: datetime) -> list[Record]:
