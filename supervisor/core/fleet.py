@@ -39,6 +39,7 @@ class Fleet:
         self.sick: set[str] = set()
         self.suspects: set[str] = set()
         self.silent: set[str] = set()
+        self.fenced: dict[str, BootTime] = {}  # those that came back from their end, and when they were last kept out
         self.unready: set[str] = set()
         self.unknown: set[str] = set()
         self.withdrawn: set[str] = set()  # set aside, not isolated: parole is possible

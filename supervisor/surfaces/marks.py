@@ -15,6 +15,7 @@ MARKS = {
     "incident.resolved": "✓",
     "incident.closed": "■",
     "fleet.state": "◆",
+    "instance.zombie": "!",
     "sight.lost": "!",
     "config.refused": "!",
     "plugin.benched": "!",

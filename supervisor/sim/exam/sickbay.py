@@ -54,7 +54,15 @@ TICK: Seconds = 1.0
 SENSES_EVERY: Seconds = 5.0
 FAST = 5.0  # a suspect is asked so many times as often
 HOUR = timedelta(hours=1)
-URGENT = ("incident.opened", "incident.escalated", "sight.lost", "storm.begun", "inventory.lost", "launching.stopped")
+URGENT = (
+    "incident.opened",
+    "incident.escalated",
+    "sight.lost",
+    "storm.begun",
+    "inventory.lost",
+    "launching.stopped",
+    "instance.zombie",
+)
 """What wakes somebody; the rest of a story is read in the morning."""
 
 Pair = tuple[str, CheckPolicy]
