@@ -39,6 +39,7 @@ class Fleet:
         self.sick: set[str] = set()
         self.suspects: set[str] = set()
         self.silent: set[str] = set()
+        self.fenced: dict[str, BootTime] = {}  # those that came back from their end, and when they were last kept out
         self.unready: set[str] = set()
         self.unknown: set[str] = set()
         self.withdrawn: set[str] = set()  # set aside, not isolated: parole is possible
@@ -252,9 +253,12 @@ class Fleet:
         self.dirty = True
 
     def sick_lately(self, window: Seconds, now: BootTime) -> set[str]:
-        """Return everyone who turned sick within the window, removed or not, is sick now, or has fallen silent."""
+        """Return everyone who turned sick within the window, removed or not, is sick now, or has fallen silent.
+
+        A single lost answer is no silence: it counts once the machine counts as sick beside others.
+        """
         self.turned_sick = {i: at for i, at in self.turned_sick.items() if now - at <= window}
-        return set(self.turned_sick) | self.sick | self.silent
+        return set(self.turned_sick) | self.sick | (self.silent & self.investigation.population.sick.keys())
 
 
 def _put(group: set[str], name: str, *, member: bool) -> None:
