@@ -43,13 +43,13 @@ def watch(ctx: Context, fleet: Fleet) -> None:
 def told_by(ctx: Context, fleet: Fleet, instance: Instance) -> Incident | None:
     """Return the shared trouble that tells of a sick machine, so that it needs no incident of its own."""
     trouble = troubles.of(ctx.world, fleet.policy.name)
-    if trouble is None:
-        return None
+    if trouble is None or ctx.permit(fleet.policy.name) is not None:
+        return None  # who may be healed by a person's word needs an incident to be healed in
     covering = troubles.covering(ctx.world, fleet, instance)
-    if covering is not None:
+    if covering is not None and (covering.verdict is not Cause.FLEET or troubles.zones_of(covering)):
         return covering
     facts = ctx.facts(fleet, instance=instance)
-    if facts.permit or facts.half_open:
+    if facts.half_open:
         return None
     if fleet.storm:
         return trouble

@@ -33,13 +33,20 @@ def value_of(trouble: Incident) -> str:
     return trouble.about.partition(" ")[2]
 
 
+def zones_of(trouble: Incident) -> tuple[str, ...]:
+    """Return the zones that a trouble is about: one, several that are out at once, or none where it is about else."""
+    if trouble.verdict is Cause.ZONE or trouble.about.startswith(f"{ZONES} "):
+        return tuple(value_of(trouble).split(" and "))
+    return ()
+
+
 def impaired(world: World) -> dict[str, str]:
     """Return the zones where something is wrong, each with a sentence: what one fleet has found concerns all."""
     found: dict[str, str] = {}
     for name in sorted(world.shared):
         trouble = of(world, name)
-        if trouble is not None and (trouble.verdict is Cause.ZONE or trouble.about.startswith(f"{ZONES} ")):
-            for zone in value_of(trouble).split(" and "):
+        if trouble is not None:
+            for zone in zones_of(trouble):
                 found.setdefault(zone, f"zone {zone} is impaired (incident {trouble.id} of {name})")
     return found
 
