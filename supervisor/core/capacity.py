@@ -17,9 +17,7 @@ def may_serve(chart: Chart) -> bool:
     """Return whether one that our checks don't call healthy may serve all the same."""
     if not _is_in_traffic(chart):
         return False
-    if chart.finding.health is Health.SICK:
-        return _is_vouched(chart)
-    return True
+    return chart.finding.health is not Health.SICK or (_is_unseen(chart) and _is_vouched(chart))
 
 
 def serving(fleet: Fleet) -> int:
@@ -30,8 +28,9 @@ def serving(fleet: Fleet) -> int:
 def at_work(fleet: Fleet, now: BootTime) -> int:
     """Return how many need nobody in their place.
 
-    A suspect must be vouched for, by the load balancer or by its own signs of life; one that answers us again is coming
-    back before a new machine could. Who is unknown is not lost.
+    Of one that is silent, the load balancer or its own signs of life must say that it serves all the same; what answers
+    badly is seen well enough. One that answers well again is back before a new machine could be. Who is unknown is not
+    lost.
     """
     return fleet.serving + sum(1 for chart in _doubtful(fleet) if _is_at_work(chart, now))
 
@@ -62,6 +61,12 @@ def _is_at_work(chart: Chart, now: BootTime) -> bool:
         return True  # it answers again
     if not _is_in_traffic(chart):
         return False
-    if finding.health is Health.UNKNOWN or _is_vouched(chart):
+    if finding.health is Health.UNKNOWN:
         return True
-    return finding.by_silence and chart.heartbeat_fresh(now) is True
+    return _is_unseen(chart) and (_is_vouched(chart) or chart.heartbeat_fresh(now) is True)
+
+
+def _is_unseen(chart: Chart) -> bool:
+    """Return whether nothing but silence speaks against it: then it may be us, or the way there."""
+    failing = [evidence for evidence in gating(chart) if evidence.fails > 0]
+    return bool(failing) and all(evidence.silent for evidence in failing)

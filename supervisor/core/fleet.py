@@ -49,7 +49,6 @@ class Fleet:
         self.turned_sick: dict[str, BootTime] = {}
         self.storm_seen: BootTime | None = None
         self.storm = self.storm_told = False
-        self.short_since: BootTime | None = None  # since when too few serve, while a shared trouble stands
         self.storm_calm: BootTime | None = None  # since when no more are sick than allowed, while the storm lasts
         self.half_open_until: BootTime = float("-inf")  # machines are healed one at a time till then
         self.shared_calm: BootTime | None = None  # since when nothing speaks for the shared trouble that stands
@@ -59,10 +58,9 @@ class Fleet:
         self.cursor = ""  # of a crowd, who was looked at last
         self.decided_at: BootTime = float("-inf")
         self.amnesty_from = now
-        self.inventories = 0  # whole answers since the amnesty began
+        self.inventories = self.inventory_failures = 0  # whole answers since the amnesty began; failed ones
         self.inventory_at: BootTime | None = None
         self.inventory_error = ""
-        self.inventory_failures = 0
         self.last_launch_failure: BootTime | None = None
         self.capacity_refused: dict[Placement, BootTime] = {}  # when each refused
         self.verdict: Verdict = well(now)

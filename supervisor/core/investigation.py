@@ -43,6 +43,7 @@ class Investigation:
     by_sight: bool = False  # it was blindness that our own senses told
     burst: str = ""  # why it is no chance that so many are sick, '' while it may be
     asked: Asked | None = None
+    short_since: BootTime | None = None  # since when too few serve, while a shared trouble stands
     explained: frozenset[str] = frozenset()  # of the sick and suspect, whom the standing trouble of a place explains
     confirmed: dict[str, BootTime] = field(default_factory=dict)  # who turned sick within the hour, and when
     _shares: deque[float] = field(default_factory=lambda: deque(maxlen=HOURS_KEPT))

@@ -61,7 +61,7 @@ def add(ctx: Context, fleet: Fleet) -> None:
     """Launch machines besides those wanted while too few serve, and let go of those that nobody needs any more."""
     trouble = troubles.of(ctx.world, fleet.policy.name)
     if trouble is None:
-        fleet.short_since = None
+        fleet.investigation.short_since = None
         _let_go(ctx, fleet)
         return
     if trouble.verdict not in ADDED_FOR or fleet.policy.group:
@@ -91,12 +91,14 @@ def _is_short(ctx: Context, fleet: Fleet, trouble: Incident, wanted: int) -> boo
     """Return whether too few have served for so long, without a break, that a new machine comes in time to help."""
     place = trouble.verdict in troubles.PLACES
     if wanted <= 0 or fleet.shared_calm is not None or not (place or fleet.sick):
-        fleet.short_since = None
+        fleet.investigation.short_since = None
         return False
-    if fleet.short_since is None:
-        fleet.short_since = ctx.now.boot
+    if fleet.investigation.short_since is None:
+        fleet.investigation.short_since = ctx.now.boot
     guards = ctx.settings.guards
-    return ctx.now.boot - fleet.short_since >= (guards.zone_rescue_after if place else guards.rescue_after)
+    return ctx.now.boot - fleet.investigation.short_since >= (
+        guards.zone_rescue_after if place else guards.rescue_after
+    )
 
 
 def _is_proved(ctx: Context, fleet: Fleet, name: str) -> bool:
