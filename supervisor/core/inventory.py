@@ -34,8 +34,9 @@ def seen(ctx: Context, fleet: Fleet, signal: InventorySeen) -> list[str]:
         # Even a cloud that has lost a machine shows others, or its remains for a while.
         failed(ctx, fleet, f"its list is empty, though {len(known)} machines are known: unknown, not gone")
         return []
-    if fleet.inventory_error:
-        fleet.inventory_error = ""
+    fleet.inventory_error = ""
+    if fleet.inventory_told:
+        fleet.inventory_told = False
         ctx.say("inventory.back", f"{signal.fleet}: the cloud answers again", signal.fleet)
     fleet.inventory_at = signal.asked
     fleet.inventories += 1
@@ -91,8 +92,9 @@ def _launched_at(machine: Machine, uid: str) -> int | None:
 
 
 def failed(ctx: Context, fleet: Fleet, reason: str) -> None:
-    """Note that the cloud did not answer: unknown, never gone."""
-    if not fleet.inventory_error:
+    """Note that the cloud did not answer: unknown, never gone. While we see nothing at all, that has been told."""
+    if not fleet.inventory_told and not ctx.sight.blind:
+        fleet.inventory_told = True
         ctx.say("inventory.lost", f"{fleet.policy.name}: the cloud's answer can't be used: {reason}", fleet.policy.name)
     fleet.inventory_error = reason
     fleet.inventory_failures += 1
