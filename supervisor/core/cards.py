@@ -71,9 +71,10 @@ GERUND = {
     WorkflowKind.STOP: "stopping it",
     WorkflowKind.PURGE: "ending its quarantine",
     WorkflowKind.KEEP: "keeping it after all",
+    WorkflowKind.FENCE: "keeping it out of the load balancer",
     WorkflowKind.SWEEP: "deleting what was left behind",
 }
-ASIDE = (WorkflowKind.WITHDRAW, WorkflowKind.STOP, WorkflowKind.PURGE, WorkflowKind.KEEP)
+ASIDE = (WorkflowKind.WITHDRAW, WorkflowKind.STOP, WorkflowKind.PURGE, WorkflowKind.KEEP, WorkflowKind.FENCE)
 """What is done on the side, and stands on the card only when nothing else is done."""
 
 

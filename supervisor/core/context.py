@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil
@@ -16,7 +17,7 @@ from supervisor.core.bucket import Bucket
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Facts, breaker_allows, floors, share, wave_base
 from supervisor.core.health import Chart
-from supervisor.core.journal import Workflow, WorkflowKind, WorkflowState
+from supervisor.core.journal import Step, Subject, Verb, Workflow, WorkflowKind, WorkflowState
 from supervisor.core.machine import MachineState, TargetHealth
 from supervisor.core.model import (
     AuditEntry,
@@ -179,9 +180,8 @@ class Context:
             fast = instance.lifecycle in COMING or instance.id in fleet.suspects or instance.id in fleet.sick
         if chart.observed and chart.fast == fast:
             return
-        if not chart.observed:
-            fleet.observed += 1
-        chart.observed, chart.fast = True, fast
+        fleet.watch(chart)
+        chart.fast = fast
         self.turn.commands.append(
             Observe(
                 instance.id, fleet.policy.name, instance.address, instance.zone, instance.image, instance.version, fast
@@ -192,8 +192,7 @@ class Context:
         """Have no more checks run on an instance."""
         chart = fleet.charts.get(instance)
         if chart is not None and chart.observed:
-            chart.observed = False
-            fleet.observed -= 1
+            fleet.unwatch(chart)
             self.turn.commands.append(Forget(instance))
 
     def token(self, *parts: str | int) -> str:
@@ -252,7 +251,7 @@ class Context:
         busy = {
             w.patient: self._zone(w.patient)
             for w in under_way.values()
-            if w.kind is WorkflowKind.REMEDIATE and w.patient != own
+            if w.kind is WorkflowKind.REMEDIATE and w.patient != own and not self._is_proved(w)
         }
         open_removals = [world.need(Removal, number) for number in sorted(world.unsettled[name])]
         for removal in open_removals:
@@ -318,7 +317,7 @@ class Context:
             lineage_allowed=guards.lineage_limit,
             cooldown_left=self._cooldown(place),
             needs_human=place.needs_human if place else "",
-            quarantined=len(world.kept[name] - {own}),
+            quarantined=len((world.kept[name] | self._being_isolated(under_way.values())) - {own}),
             quarantine_allowed=guards.quarantine_cap,
             launch_failures=failures,
             launch_allowed=guards.launch_failures,
@@ -352,6 +351,39 @@ class Context:
             else "",
             is_control=suspect is not None and workflow is not None and launches != suspect.id,
         )
+
+    def is_through(self, instance: str) -> bool:
+        """Return whether nothing is being done with an instance, or nothing but tidying away the one it replaced."""
+        workflow = self.world.workflow_of(instance)
+        if workflow is None:
+            return True
+        step = workflow.step
+        serves = workflow.candidate == instance and self.world.need(Instance, instance).served
+        return serves and step is not None and step.subject is Subject.PATIENT
+
+    def _is_proved(self, workflow: Workflow) -> bool:
+        """Return whether a remediation's replacement has left probation: what is left of it holds up nobody."""
+        candidate = self.world.get(Instance, workflow.candidate) if workflow.candidate else None
+        return candidate is not None and candidate.lifecycle is Lifecycle.IN_SERVICE
+
+    def is_replaced(self, instance: str) -> bool:
+        """Return whether another machine serves in the place of one that only waits to be set aside."""
+        workflow = self.world.workflow_of(instance)
+        if workflow is None or workflow.patient != instance or not workflow.candidate:
+            return False
+        candidate = self.world.get(Instance, workflow.candidate)
+        return candidate is not None and candidate.served
+
+    def _being_isolated(self, running: Iterable[Workflow]) -> set[str]:
+        """Return those whose isolation was ordered: several that are ordered at once must not overfill the quarantine."""
+        steps = ((w, w.step) for w in running if w.patient)
+        return {
+            w.patient
+            for w, step in steps
+            if step is not None
+            and step.verb is Verb.ISOLATE
+            and self.world.get(Step, w.id, step.name, w.attempt) is not None
+        }
 
     def suspect_image(self, fleet: str) -> Image | None:
         """Return the image of a fleet that is on trial: nothing but its control is launched meanwhile."""

@@ -52,6 +52,9 @@ def observe(ctx: Context, fleet: Fleet, instance: Instance, chart: Chart) -> Non
     if instance.lifecycle in COMING:
         return
     case, now = fleet.investigation, ctx.now.boot
+    if ctx.is_replaced(instance.id):
+        case.population.leave(instance.id)  # what is left of it is tidying
+        return
     member = case.population.place(instance, chart.machine)
     before = member.symptom
     symptom = None

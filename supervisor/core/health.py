@@ -67,6 +67,7 @@ class Chart:
         "id",
         "look",
         "machine",
+        "matched",
         "mute_since",
         "observed",
         "registered_after",
@@ -83,6 +84,7 @@ class Chart:
         self.checks = checks
         self.finding = Finding(Health.UNKNOWN, "no results yet")
         self.machine: Machine | None = None
+        self.matched: Machine | bool | None = False  # which description its peers were chosen by; False: none yet
         self.absent_since: BootTime | None = None
         self.stopped_since: BootTime | None = None
         self.confirmed_stopped = False
@@ -98,8 +100,16 @@ class Chart:
         self.mute_since: BootTime | None = None  # its own signs of life stay away, while those of its peers come
 
     def heartbeat_fresh(self, now: BootTime) -> bool | None:
-        """Return whether the machine's own signs of life still come; None when none ever did."""
-        return None if self.heartbeat is None else self.heartbeat.is_fresh(now)
+        """Return whether the machine's own signs of life still come; None when none ever did, or it is too early to say.
+
+        The last beat before a death is fresh for a while: only one that came since the first failure speaks for life.
+        """
+        if self.heartbeat is None:
+            return None
+        if not self.heartbeat.is_fresh(now):
+            return False
+        first = suspect_since(self)
+        return True if first is None or self.heartbeat.last > first else None
 
     def quiet_until(self, now: BootTime) -> BootTime | None:
         """Return when the results of a healthy machine go stale; None when more than their age must be judged."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from supervisor.core import troubles
 from supervisor.core.cards import NEEDS_HUMAN
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
@@ -26,7 +27,20 @@ def open_sick(ctx: Context, fleet: Fleet, instance: Instance) -> Incident:
     fleet.turned_sick[instance.id] = ctx.now.boot
     cause = chart.finding.reason
     incident = _open(ctx, fleet, instance.id, IncidentKind.SICK, cause, suspected_seconds=ctx.since(suspected))
+    told = _told_already(ctx, fleet, instance)
+    if told is not None:
+        text = f"{place_of(instance)} is sick: {cause}; part of incident {told.id}: {told.about}"
+        return ctx.note(incident, "incident.joined", text)
     return ctx.note(incident, "incident.opened", f"{place_of(instance)} is sick: {cause}")
+
+
+def _told_already(ctx: Context, fleet: Fleet, instance: Instance) -> Incident | None:
+    """Return the shared trouble that has woken people for this machine already: it need not wake them again."""
+    trouble = troubles.of(ctx.world, fleet.policy.name)
+    if trouble is None:
+        return None
+    own = fleet.investigation.verdict_on(instance.id, fleet.verdict).cause
+    return trouble if own is trouble.verdict or trouble.verdict is Cause.UNEXPLAINED else None
 
 
 def open_vanished(ctx: Context, fleet: Fleet, instance: Instance) -> Incident:

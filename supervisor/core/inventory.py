@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from supervisor.core import incidents, notices, plans, quarantine
+from supervisor.core import incidents, notices, plans, quarantine, zombies
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import breaker_allows
@@ -110,7 +110,8 @@ def _present(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine, a
         chart.registered_seen = asked
     if _has_drifted(ctx, fleet, instance, machine):
         return False
-    if machine == chart.machine and chart.stopped_since is None:
+    same = machine is chart.machine or machine == chart.machine
+    if same and chart.stopped_since is None:
         return False
     notices.hear(ctx, fleet, instance, chart.machine, machine)
     chart.machine = machine
@@ -122,7 +123,7 @@ def _present(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine, a
         if instance.lifecycle is Lifecycle.LAUNCHING:
             ctx.move(instance, Lifecycle.WARMING, address=machine.address)
         elif instance.address != machine.address and machine.address:
-            chart.observed = False
+            fleet.unwatch(chart)
             ctx.move(instance, instance.lifecycle, address=machine.address)
     elif machine.state is MachineState.STOPPED and not machine.stopped_by_user:
         if chart.stopped_since is None:
@@ -153,6 +154,8 @@ def _has_drifted(ctx: Context, fleet: Fleet, instance: Instance, machine: Machin
         _report(ctx, fleet, machine, "was found isolated and is kept in quarantine")
         return True
     if instance.lifecycle is Lifecycle.QUARANTINED and machine.state is MachineState.RUNNING:
+        if zombies.fence(ctx, fleet, instance, machine):
+            return True
         _report(ctx, fleet, machine, "is in quarantine and was found not isolated: somebody has changed that")
     return False
 
@@ -223,10 +226,11 @@ def _is_shown_dead(fleet: Fleet, instance: Instance) -> bool:
 def _unknown(ctx: Context, fleet: Fleet, machine: Machine) -> None:
     """A machine of this fleet that the journal does not know: adopt it, never destroy it."""
     known = ctx.world.get(Instance, machine.id)
-    if machine.state in (MachineState.TERMINATED, MachineState.STOPPED) and not machine.isolated:
+    if machine.state is MachineState.TERMINATED or (machine.state is MachineState.STOPPED and not machine.isolated):
         return
     if known is not None:
-        if ctx.since(known.since) >= ctx.settings.judgement.vanished_after:  # a cloud's list lags behind
+        settled = ctx.since(known.since) >= ctx.settings.judgement.vanished_after  # a cloud's list lags behind
+        if settled and not zombies.rise(ctx, fleet, known, machine):
             _report(ctx, fleet, machine, "is running although it was retired: it is left alone")
         return
     if _is_ours_in_flight(ctx, fleet, machine):

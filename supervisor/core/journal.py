@@ -63,6 +63,7 @@ class WorkflowKind(StrEnum):
     STOP = "stop"  # quarantine outlived its running time
     PURGE = "purge"  # end of a quarantine
     KEEP = "keep"  # an announced end is called off
+    FENCE = "fence"  # out of the load balancer again, and isolated: it came back after it had been set aside
     SWEEP = "sweep"  # of what a machine left behind
 
 

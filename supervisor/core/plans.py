@@ -55,6 +55,7 @@ PLANS: dict[WorkflowKind, tuple[PlannedStep, ...]] = {
     WorkflowKind.STOP: (planned(Verb.STOP),),
     WorkflowKind.PURGE: (planned(Verb.MARK), planned(Verb.LAPSE), planned(Verb.TERMINATE)),
     WorkflowKind.KEEP: (planned(Verb.UNMARK),),
+    WorkflowKind.FENCE: (planned(Verb.WITHDRAW), planned(Verb.ISOLATE)),
     WorkflowKind.SWEEP: (planned(Verb.SWEEP),),
 }
 """The engine's own plans; those of remediations come from their plugins."""

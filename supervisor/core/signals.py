@@ -362,7 +362,7 @@ Command: TypeAlias = Perform | Observe | Forget | AskNow | Stretch
 class IncidentTold:
     """An incident's story went on."""
 
-    kind: str  # incident.opened, incident.held, incident.acting, incident.resolved, incident.closed, …
+    kind: str  # incident.opened, incident.joined (its cause was told already), incident.held, incident.acting, incident.resolved, incident.closed, …
     incident: Incident
     text: str
 

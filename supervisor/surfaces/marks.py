@@ -6,6 +6,7 @@ from supervisor.core.cards import Tone
 
 MARKS = {
     "incident.opened": "✗",
+    "incident.joined": "✗",
     "incident.acting": "▶",
     "incident.held": "‖",
     "incident.escalated": "!",
@@ -14,6 +15,7 @@ MARKS = {
     "incident.resolved": "✓",
     "incident.closed": "■",
     "fleet.state": "◆",
+    "instance.zombie": "!",
     "sight.lost": "!",
     "config.refused": "!",
     "plugin.benched": "!",

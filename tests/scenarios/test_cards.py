@@ -95,6 +95,7 @@ DOINGS = {
     WorkflowKind.STOP: "stopping it",
     WorkflowKind.PURGE: "ending its quarantine",
     WorkflowKind.KEEP: "keeping it after all",
+    WorkflowKind.FENCE: "keeping it out of the load balancer",
     WorkflowKind.SWEEP: "deleting what was left behind",
 }
 

@@ -109,13 +109,13 @@ class SiteCloud:
             if request.verb in FOR_GOOD:
                 box.removed = self._site.clock.now
             return Done(box.id)
-        before = box.worth
+        before, again = box.worth, box.removed is not None
         refusal = self._act(request, box)
         if refusal is not None:
             return refusal
         self._site.touch(box)
         if request.verb in REMOVING:
-            self._note(request.verb, box, before)
+            self._note(request.verb, box, before, again=again)
         return Done(box.id)
 
     def _act(self, request: Request, box: Box) -> Refused | None:
@@ -170,9 +170,10 @@ class SiteCloud:
         )
         return Done(id)
 
-    def _note(self, verb: str, box: Box, before: float) -> None:
+    def _note(self, verb: str, box: Box, before: float, *, again: bool = False) -> None:
+        """Write an act down; `again`: on one that was removed before, and has no business to serve."""
         site = self._site
-        guilty = box.at_fault is not None or not box.has_served or box.power is Power.STOPPED
+        guilty = again or box.at_fault is not None or not box.has_served or box.power is Power.STOPPED
         cost = before - box.worth
         act = Act(site.clock.now, verb, box.id, guilty, cost, site.ledger.serving, why_not=self._why_not(box))
         site.ledger.acts.append(act)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from supervisor.core import troubles
 from supervisor.core.engine import Engine
 from supervisor.core.machine import Machine
 from supervisor.core.model import Image, Incident, IncidentKind, Instance, Record, Slot
@@ -53,7 +54,15 @@ TICK: Seconds = 1.0
 SENSES_EVERY: Seconds = 5.0
 FAST = 5.0  # a suspect is asked so many times as often
 HOUR = timedelta(hours=1)
-URGENT = ("incident.opened", "incident.escalated", "sight.lost", "storm.begun", "inventory.lost", "launching.stopped")
+URGENT = (
+    "incident.opened",
+    "incident.escalated",
+    "sight.lost",
+    "storm.begun",
+    "inventory.lost",
+    "launching.stopped",
+    "instance.zombie",
+)
 """What wakes somebody; the rest of a story is read in the morning."""
 
 Pair = tuple[str, CheckPolicy]
@@ -372,7 +381,7 @@ def _verdict(incident: Incident) -> tuple[Cause | None, str]:
         return None, ""
     if incident.verdict is Cause.INSTANCE:
         return Cause.INSTANCE, incident.instance
-    return incident.verdict, incident.about.removeprefix(str(incident.verdict)).strip()
+    return incident.verdict, troubles.value_of(incident)
 
 
 def _records(settings: Settings, fleet: str, machines: Sequence[Machine], now: datetime) -> list[Record]:

@@ -86,7 +86,7 @@ class Tally:
     def _incident(self, kind: str, incident: Incident) -> None:
         fleet, what = incident.fleet, str(incident.kind)
         story = self._stories.setdefault(incident.id, _Story(frozenset(), resolved=False))
-        if kind == "incident.opened":
+        if kind in ("incident.opened", "incident.joined"):
             self._counts[c.OPENED][fleet, what] += 1
             detected = incident.opened_at - incident.suspected_at
             self._histograms[c.DETECTION][fleet, what].observe(detected.total_seconds())

@@ -85,7 +85,7 @@ class SlackChat:
             if found is not None:
                 return found
         shown = self._root(telling)
-        told = [m for m in telling.messages[:1] if m.kind == "incident.opened"]
+        told = [m for m in telling.messages[:1] if m.kind in ("incident.opened", "incident.joined")]
         body = self._body(self._channel, shown) | {"metadata": _metadata(telling.messages[0], told, root=True)}
         answer = await self._call("chat.postMessage", body)
         self._home = answer["channel"]
