@@ -63,7 +63,6 @@ class Fleet:
         self.inventories = 0  # whole answers since the amnesty began
         self.inventory_at: BootTime | None = None
         self.inventory_error = ""
-        self.inventory_told = False  # that the cloud does not answer
         self.inventory_failures = 0
         self.last_launch_failure: BootTime | None = None
         self.capacity_refused: dict[Placement, BootTime] = {}  # when each refused
