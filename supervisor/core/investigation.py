@@ -45,6 +45,8 @@ class Investigation:
     asked: Asked | None = None
     short_since: BootTime | None = None  # since when too few serve, while a shared trouble stands
     explained: frozenset[str] = frozenset()  # of the sick and suspect, whom the standing trouble of a place explains
+    tried_at: BootTime = float("-inf")  # when the checks that are watched were last tried
+    accused: set[tuple[str, str]] = field(default_factory=set)  # checks, with versions, told as wrong while watched
     confirmed: dict[str, BootTime] = field(default_factory=dict)  # who turned sick within the hour, and when
     _shares: deque[float] = field(default_factory=lambda: deque(maxlen=HOURS_KEPT))
     _sampled: BootTime = float("-inf")

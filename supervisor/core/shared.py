@@ -193,5 +193,6 @@ def _close(ctx: Context, fleet: Fleet, trouble: Incident) -> None:
         fleet.turned_sick.pop(name, None)  # it was told, and is over: no storm of its own
     fleet.investigation.explained = frozenset()
     lasted = words((ctx.now.wall - trouble.suspected_at).total_seconds())
-    text = f"{trouble.fleet}: {trouble.about} is over after {lasted}, {whom}{left}"
+    over = "is over" if trouble.verdict is not Cause.CHECK else "has no vote, and without it all is well: over"
+    text = f"{trouble.fleet}: {trouble.about} {over} after {lasted}, {whom}{left}"
     incidents.close(ctx, ctx.world.need(Incident, trouble.id), Resolution.RECOVERED, text)
