@@ -93,8 +93,10 @@ class Pace:
         if few and (len(latencies) < LIKE or len(everyone) <= PEERS):
             return
         ranked = sorted(everyone if few else latencies)
-        middle = max(_middle(ranked), _middle(sorted(latencies))) if few else _middle(ranked)
+        middle = _middle(ranked)
         spread = max(LEAST_SPREAD, 1.4826 * _deviation(ranked, middle))
+        if few:
+            middle = max(middle, _middle(sorted(latencies)))
         self.median = exp(middle)
         if self._memory is None or self._compared_at is None:
             self._memory = middle
