@@ -5,6 +5,8 @@ Counters change with each edge of one instance, never by walking the fleet.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from supervisor.core.blips import Blips
 from supervisor.core.boots import Boots
 from supervisor.core.evidence import Evidence, Tally, Weights, new_tally, weights
@@ -32,13 +34,13 @@ class Fleet:
         self.boots = Boots()
         self.lifespan = Lifespan()
         self.heartbeats_come = True  # of most that were ever heard
-        self.studied_at = now
-        self.saved_at = now
+        self.studied_at = self.saved_at = now
         self.stretch = 1.0
         self.charts: dict[str, Chart] = {}
         self.sick: set[str] = set()
         self.suspects: set[str] = set()
         self.silent: set[str] = set()
+        self.came_up: dict[str, datetime] = {}  # image -> when the newest machine was launched from it that has served
         self.fenced: dict[str, BootTime] = {}  # those that came back from their end, and when they were last kept out
         self.unready: set[str] = set()
         self.unknown: set[str] = set()
@@ -52,7 +54,9 @@ class Fleet:
         self.half_open_until: BootTime = float("-inf")  # machines are healed one at a time till then
         self.shared_calm: BootTime | None = None  # since when nothing speaks for the shared trouble that stands
         self.shared_over = ""  # of which trouble most are well again, though the verdict still names it
-        self.stops_told: BootTime = float("-inf")  # when it was last told that users stop machines
+        self.stops_told = self.reclaims_told = float(
+            "-inf"
+        )  # when last: users stop machines, the cloud takes some back
         self.muted: frozenset[str] = frozenset()  # checks without a vote
         self.cursor = ""  # of a crowd, who was looked at last
         self.decided_at: BootTime = float("-inf")
