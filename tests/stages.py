@@ -19,6 +19,9 @@ from supervisor.sim.world import World
 from supervisor.store import MemoryStore
 
 ALIVE = CheckPolicy("alive", "http", Role.LIVENESS, 10.0, 3.0)
+LISTENS = CheckPolicy("listens", "tcp", Role.LIVENESS, 10.0, 3.0)
+TWO_CHECKS = (ALIVE, LISTENS)
+"""For a fault that many machines have: where all of them fail one and the same check, it is the check that is accused."""
 
 
 @cache  # the plugins stay as they are, and finding them costs as much as an hour of virtual time

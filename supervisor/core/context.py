@@ -180,9 +180,8 @@ class Context:
             fast = instance.lifecycle in COMING or instance.id in fleet.suspects or instance.id in fleet.sick
         if chart.observed and chart.fast == fast:
             return
-        if not chart.observed:
-            fleet.observed += 1
-        chart.observed, chart.fast = True, fast
+        fleet.watch(chart)
+        chart.fast = fast
         self.turn.commands.append(
             Observe(
                 instance.id, fleet.policy.name, instance.address, instance.zone, instance.image, instance.version, fast
@@ -193,8 +192,7 @@ class Context:
         """Have no more checks run on an instance."""
         chart = fleet.charts.get(instance)
         if chart is not None and chart.observed:
-            chart.observed = False
-            fleet.observed -= 1
+            fleet.unwatch(chart)
             self.turn.commands.append(Forget(instance))
 
     def token(self, *parts: str | int) -> str:

@@ -194,13 +194,19 @@ class Engine:
             self.batches += 1
             self.batches_age += max(0.0, self.ctx.now.boot - results[-1].done)
         spoken: dict[str, Fleet] = {}  # about whom something was said; each is judged once, however much it was
+        discard_before = self._discard_before
         for result in results:
-            fleet = owners.get(result.instance)
-            if fleet is None or result.sent < self._discard_before:
+            name = result.instance
+            fleet = owners.get(name)
+            if fleet is None or result.sent < discard_before:
                 continue
-            chart = fleet.charts[result.instance]
+            chart = fleet.charts[name]
             evidence = chart.checks.get(result.check)
             if evidence is None or not chart.observed:
+                continue
+            if evidence.passes_again(result):
+                if chart.finding.health is not Health.HEALTHY:
+                    spoken[name] = fleet
                 continue
             quiet = evidence.is_quiet
             if result.silent and chart.heartbeat is not None and chart.heartbeat.is_fresh(self.ctx.now.boot):
@@ -208,7 +214,7 @@ class Engine:
             else:
                 evidence.take(result)
             if not (quiet and evidence.is_quiet and chart.finding.health is Health.HEALTHY):
-                spoken[result.instance] = fleet
+                spoken[name] = fleet
         for name, fleet in spoken.items():
             self._rounds.visit(fleet, name)
 
@@ -304,7 +310,6 @@ class Engine:
                 for member in sorted(ctx.world.members[name]):
                     ctx.track(fleet, ctx.world.need(Instance, member))
             else:
-                fleet.observed = 0
                 fleet.configure(policy, settings.judgement)
                 for member in sorted(ctx.world.members[name]):
                     ctx.track(fleet, ctx.world.need(Instance, member))

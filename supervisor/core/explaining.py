@@ -170,7 +170,7 @@ def _looks(symptoms: Mapping[Symptom, int], theory: Theory, accused: str = "") -
 
 def _key(item: tuple[Symptom, int]) -> tuple[str, str, str, str]:
     symptom = item[0]
-    return (symptom.pattern, symptom.check, symptom.dependency, f"{symptom.heartbeat}{symptom.only}")
+    return (symptom.pattern, symptom.check, symptom.dependency, f"{symptom.heartbeat}{symptom.only}{symptom.refuses}")
 
 
 def _sentinels(picture: Picture, theory: Theory, value: str) -> float:
@@ -248,6 +248,8 @@ def _patterns(symptoms: Mapping[Symptom, int]) -> str:
             what = f"only {symptom.check} fails"
         elif symptom.pattern is Pattern.ONE_DEPENDENCY:
             what = f"only what asks {symptom.dependency} fails"
+        elif symptom.refuses:
+            what = "refusing everything"
         tallies[what] = tallies.get(what, 0) + count
     ordered = sorted(tallies.items(), key=lambda item: (-item[1], item[0]))
     return ordered[0][0] if len(ordered) == 1 else ", ".join(f"{count} {what}" for what, count in ordered)

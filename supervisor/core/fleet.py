@@ -46,7 +46,8 @@ class Fleet:
         self.unknown: set[str] = set()
         self.withdrawn: set[str] = set()  # set aside, not isolated: parole is possible
         self.serving = 0
-        self.observed = 0
+        self.watched: set[str] = set()  # whose checks run
+        self.well: set[str] = set()  # of those, who is healthy
         self.turned_sick: dict[str, BootTime] = {}
         self.storm_seen: BootTime | None = None
         self.storm = False
@@ -92,7 +93,8 @@ class Fleet:
                 if kept is not None and kept.check == evidence.check:
                     kept.weights, kept.tally = evidence.weights, evidence.tally
                     chart.checks[name] = kept
-            chart.observed = False
+            chart.matched = False
+            self.unwatch(chart)
         self.dirty = True
 
     def weigh(self, judgement: Judgement) -> None:
@@ -121,6 +123,9 @@ class Fleet:
 
     def match(self, chart: Chart) -> None:
         """Compare a machine with its like from now on: its type may be known by now, or have changed."""
+        if chart.matched is chart.machine:
+            return
+        chart.matched = chart.machine
         kind = chart.kind
         for evidence in chart.checks.values():
             known = self.paces.get((evidence.check.name, kind))
@@ -151,12 +156,35 @@ class Fleet:
             self.unknown.add(instance)
         return chart
 
+    @property
+    def observed(self) -> int:
+        """How many machines' checks run."""
+        return len(self.watched)
+
+    def watch(self, chart: Chart) -> None:
+        """Count a machine as one whose checks run."""
+        chart.observed = True
+        self.watched.add(chart.id)
+        _put(self.well, chart.id, member=chart.finding.health is Health.HEALTHY)
+
+    def unwatch(self, chart: Chart) -> None:
+        """Count a machine as one whose checks do not run."""
+        chart.observed = False
+        self.watched.discard(chart.id)
+        self.well.discard(chart.id)
+
+    def are_others_well(self, chart: Chart, least: float) -> bool:
+        """Return whether at least this share of the other machines that are asked is healthy; true where none is."""
+        others = len(self.watched) - (chart.id in self.watched)
+        return len(self.well) - (chart.id in self.well) >= least * others
+
     def drop(self, instance: str) -> None:
         """Forget an instance that has left."""
         self.investigation.population.leave(instance)
         chart = self.charts.pop(instance, None)
         if chart is None:
             return
+        self.unwatch(chart)
         if chart.serving:
             self.serving -= 1
         for group in (self.sick, self.suspects, self.silent, self.unready, self.unknown, self.withdrawn):
@@ -182,6 +210,7 @@ class Fleet:
             _put(self.unknown, name, member=finding.health is Health.UNKNOWN)
             _put(self.silent, name, member=finding.by_silence and finding.health is Health.SUSPECT)
             _put(self.unready, name, member=finding.unready)
+            _put(self.well, name, member=chart.observed and finding.health is Health.HEALTHY)
             self.dirty = True
         return edge
 
@@ -221,7 +250,7 @@ class Fleet:
             chart.reset()
             self.set_serving(chart, serving=False)
         self.unknown = set(self.charts)
-        for group in (self.sick, self.suspects, self.silent, self.unready):
+        for group in (self.sick, self.suspects, self.silent, self.unready, self.well):
             group.clear()
         for pace in self.paces.values():
             pace.begin_amnesty()

@@ -66,6 +66,7 @@ class Chart:
         "id",
         "look",
         "machine",
+        "matched",
         "observed",
         "registered_after",
         "registered_seen",
@@ -81,6 +82,7 @@ class Chart:
         self.checks = checks
         self.finding = Finding(Health.UNKNOWN, "no results yet")
         self.machine: Machine | None = None
+        self.matched: Machine | bool | None = False  # which description its peers were chosen by; False: none yet
         self.absent_since: BootTime | None = None
         self.stopped_since: BootTime | None = None
         self.confirmed_stopped = False

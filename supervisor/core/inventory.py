@@ -108,7 +108,8 @@ def _present(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine, a
         chart.registered_seen = asked
     if _has_drifted(ctx, fleet, instance, machine):
         return False
-    if machine == chart.machine and chart.stopped_since is None:
+    same = machine is chart.machine or machine == chart.machine
+    if same and chart.stopped_since is None:
         return False
     notices.hear(ctx, fleet, instance, chart.machine, machine)
     chart.machine = machine
@@ -120,7 +121,7 @@ def _present(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine, a
         if instance.lifecycle is Lifecycle.LAUNCHING:
             ctx.move(instance, Lifecycle.WARMING, address=machine.address)
         elif instance.address != machine.address and machine.address:
-            chart.observed = False
+            fleet.unwatch(chart)
             ctx.move(instance, instance.lifecycle, address=machine.address)
     elif machine.state is MachineState.STOPPED and not machine.stopped_by_user:
         if chart.stopped_since is None:

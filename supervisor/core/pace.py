@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, inf, log
-from statistics import median
 
 from supervisor.core.settings import Judgement
 from supervisor.core.terms import BootTime, Role, Seconds
@@ -88,9 +87,9 @@ class Pace:
         self.limit = inf
         if len(latencies) <= PEERS:
             return
-        logs = [log(max(latency, MILLISECOND)) for latency in latencies]
-        middle = median(logs)
-        spread = max(LEAST_SPREAD, 1.4826 * median(abs(x - middle) for x in logs))
+        ranked = sorted(latencies)
+        middle = _middle(ranked)
+        spread = max(LEAST_SPREAD, 1.4826 * _deviation(ranked, middle))
         self.median = exp(middle)
         if self._memory is None or self._compared_at is None:
             self._memory = middle
@@ -145,3 +144,36 @@ class Pace:
         found = self.late | self._trails.keys()
         self.late = set()
         return found
+
+
+def _log(latency: Seconds) -> float:
+    return log(max(latency, MILLISECOND))
+
+
+def _middle(ranked: Sequence[Seconds]) -> float:
+    """Return the median of the logarithms: only the middle ones need be taken."""
+    half = len(ranked) // 2
+    if len(ranked) % 2:
+        return _log(ranked[half])
+    return (_log(ranked[half - 1]) + _log(ranked[half])) / 2
+
+
+def _deviation(ranked: Sequence[Seconds], middle: float) -> float:
+    """Return the median distance of the logarithms from the middle: the nearest ones are walked, from the middle out."""
+    count = len(ranked)
+    half = count // 2
+    below, above = half - 1, half
+    left = middle - _log(ranked[below])
+    right = _log(ranked[above]) - middle
+    before = here = 0.0
+    for _ in range(half + 1):
+        before = here
+        if left <= right:
+            here = left
+            below -= 1
+            left = middle - _log(ranked[below]) if below >= 0 else inf
+        else:
+            here = right
+            above += 1
+            right = _log(ranked[above]) - middle if above < count else inf
+    return here if count % 2 else (before + here) / 2

@@ -110,6 +110,19 @@ _BEATS: dict[Theory, float] = {
     Theory.FLEET: 0.50,
 }
 """P(the heartbeat is fresh, given that the machine is unreachable)."""
+_REFUSALS: dict[Theory, float] = {
+    Theory.INSTANCE: 0.50,
+    Theory.ZONE: 0.10,
+    Theory.SUBNET: 0.02,
+    Theory.PATH: 0.02,
+    Theory.IMAGE: 0.50,
+    Theory.COHORT: 0.30,
+    Theory.DEPENDENCY: 0.50,
+    Theory.CHECK: 0.50,
+    Theory.BLIND: 0.02,
+    Theory.FLEET: 0.50,
+}
+"""P(it refuses, or errs at everything, given that nothing there works): an answer comes from who is seen."""
 RIGHT, WRONG, ANY = 0.97, 0.006, 0.2
 """That the failing check (or dependency) is the accused one, is another, or any one where none is accused."""
 SENTINEL_FAILS = 0.9
@@ -133,9 +146,11 @@ def looks_like(symptom: Symptom, theory: Theory, accused: str = "") -> float:
             chance = _LOOKS[Theory.DEPENDENCY][_ORDER.index(symptom.pattern)] * RIGHT
         else:
             chance *= _key(theory is Theory.DEPENDENCY, symptom.dependency, accused)
-    elif symptom.pattern is Pattern.UNREACHABLE and symptom.heartbeat is not None:
-        fresh = _BEATS[theory]
-        chance *= fresh if symptom.heartbeat else 1.0 - fresh
+    elif symptom.pattern is Pattern.UNREACHABLE:
+        chance *= _REFUSALS[theory] if symptom.refuses else 1.0
+        if symptom.heartbeat is not None:
+            fresh = _BEATS[theory]
+            chance *= fresh if symptom.heartbeat else 1.0 - fresh
     return log(chance)
 
 

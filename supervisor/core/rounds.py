@@ -110,9 +110,7 @@ class Rounds:
         first = suspect_since(chart)
         if first is None or self._ctx.now.boot - first < self._ctx.settings.judgement.silence_alone_after:
             return False
-        peers = [c for c in fleet.charts.values() if c is not chart and c.observed]
-        well = sum(1 for c in peers if c.finding.health is Health.HEALTHY)
-        return not peers or well >= self._ctx.settings.guards.fresh_round * len(peers)
+        return fleet.are_others_well(chart, self._ctx.settings.guards.fresh_round)
 
     def _leave_probation(self, fleet: Fleet, instance: Instance, chart: Chart) -> BootTime:
         """Move an instance out of probation when its time is over; else return when to look again."""

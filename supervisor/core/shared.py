@@ -42,13 +42,13 @@ def watch(ctx: Context, fleet: Fleet) -> None:
 def told_by(ctx: Context, fleet: Fleet, instance: Instance) -> Incident | None:
     """Return the shared trouble that tells of a sick machine, so that it needs no incident of its own."""
     trouble = troubles.of(ctx.world, fleet.policy.name)
-    if trouble is None:
-        return None
+    if trouble is None or ctx.permit(fleet.policy.name) is not None:
+        return None  # who may be healed by a person's word needs an incident to be healed in
     covering = troubles.covering(ctx.world, fleet, instance)
-    if covering is not None:
+    if covering is not None and covering.verdict is not Cause.FLEET:
         return covering
     facts = ctx.facts(fleet, instance=instance)
-    if facts.permit or facts.waiver or facts.half_open:
+    if facts.waiver or facts.half_open:
         return None
     own = diagnosis.verdict_on(ctx, fleet, instance).cause in HEALED
     return None if own and not fleet.storm else trouble

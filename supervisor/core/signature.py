@@ -40,6 +40,7 @@ class Symptom(NamedTuple):
     dependency: str = ""
     heartbeat: bool | None = None  # whether it still gives signs of life by another way; None: it never did
     only: bool = False  # it is the only check there is: that no other one fails says nothing
+    refuses: bool = False  # nothing there works, and yet it answers: the way to it is open, and we see
 
 
 def counts(chart: Chart, now: BootTime, *, before: bool) -> bool:
@@ -81,7 +82,7 @@ def read(chart: Chart, now: BootTime, heartbeat: bool | None, last: Symptom | No
         only = len(voting) <= 1
         return Symptom(Pattern.ONE_CHECK, sole, heartbeat=heartbeat, only=only)
     if cut_off:  # it refuses everything
-        return Symptom(Pattern.UNREACHABLE, heartbeat=heartbeat)
+        return Symptom(Pattern.UNREACHABLE, heartbeat=heartbeat, refuses=not any(e.silent for e in network))
     return Symptom(Pattern.MIXED, heartbeat=heartbeat)
 
 

@@ -5,6 +5,7 @@ Called by the engine at each step; it does nothing until its time has come.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import islice
 
 from supervisor.core import learnt, triage
@@ -89,11 +90,12 @@ def _compare(ctx: Context, fleet: Fleet, since: float) -> list[str]:
     for check in fleet.policy.checks:
         if check.role not in (Role.LIVENESS, Role.READINESS):
             continue
-        latest: dict[Pace, list[Seconds]] = {}
+        name, now, stale_after = check.name, ctx.now.boot, fleet.weights[check.name].stale_after
+        latest: dict[Pace, list[Seconds]] = defaultdict(list)
         for chart in sample:
-            evidence = chart.checks[check.name]
-            if evidence.fails == 0 and evidence.passes and not evidence.is_stale(ctx.now.boot):
-                latest.setdefault(evidence.pace, []).append(evidence.latency)
+            evidence = chart.checks[name]
+            if evidence.passes and evidence.last is not None and now - evidence.last <= stale_after:
+                latest[evidence.pace].append(evidence.latency)
         for pace in [p for (name, _), p in fleet.paces.items() if name == check.name]:
             pace.set_limit(latest.get(pace, []), ctx.now.boot)
             changed += _judge_pace(ctx, fleet, check, pace, since)

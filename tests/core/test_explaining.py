@@ -76,7 +76,7 @@ def symptom(fault: str, heartbeat: bool | None, stopped: bool = False) -> Sympto
     ("fault", "expected"),
     [
         pytest.param("link cut", Symptom(Pattern.UNREACHABLE), id="nothing answers: unreachable"),
-        pytest.param("process dead", Symptom(Pattern.UNREACHABLE), id="everything that goes there is refused: unreachable"),
+        pytest.param("process dead", Symptom(Pattern.UNREACHABLE, refuses=True), id="everything that goes there is refused"),
         pytest.param("hangs", Symptom(Pattern.MIXED), id="the port is open and nobody answers: mixed"),
         pytest.param("disk full", Symptom(Pattern.ONE_CHECK, "disk"), id="one check fails: that check"),
         pytest.param("no database", Symptom(Pattern.ONE_DEPENDENCY, "deep", "db"), id="what asks the database fails: the database"),
@@ -356,6 +356,8 @@ def test_who_was_removed_while_sick_stays_counted_for_the_window() -> None:
         pytest.param(seen(6, sick=3, shows=symptom("no database", None)), {"beacons": (Beacon(Sense.DEPENDENCY, "db", False),)}, Cause.DEPENDENCY, id="the database does not answer us either: the database"),
         pytest.param(seen(10, ("image", "v2", 1, 1)), {"changes": NEW_IMAGE}, Cause.IMAGE, id="the only machine with the new image dies: the image"),
         pytest.param(seen(10, ("image", "v2", 1, 1)), {}, Cause.INSTANCE, id="the only machine with an old image dies: the machine"),
+        pytest.param(seen(6, sick=6, shows=Symptom(Pattern.UNREACHABLE)), {}, Cause.BLIND, id="nobody answers: it is us who can't see"),
+        pytest.param(seen(6, sick=6, shows=Symptom(Pattern.UNREACHABLE, refuses=True)), {}, Cause.FLEET, id="everybody refuses everything: we do see, and it is all of them"),
         pytest.param(seen(60, ("subnet", "a1", 9, 10)), {"changes": Recent(networks={"a1": "pushed"})}, Cause.SUBNET, id="a subnet after a push to its network: the subnet"),
         pytest.param(seen(300, ("host", "h7", 8, 8), shows=symptom("host dead", None, stopped=True)), {}, Cause.COHORT, id="all eight on one host are gone: the host"),
     ],

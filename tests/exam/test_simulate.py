@@ -75,7 +75,8 @@ def test_a_clean_crash_is_healed_and_told(tmp_path: Path) -> None:
 
 def test_a_table_names_the_best_baseline_and_what_was_missed() -> None:
     """A policy that can't name a cause is not right, and the exit code says so."""
-    result = CliRunner().invoke(app, ["simulate", CRASH, "--sizes", "6", "--policy", "naive", "--policy", "gcp-mig"])
+    arguments = ["simulate", CRASH, "--sizes", "6", "--policy", "naive", "--policy", "gcp-mig"]
+    result = CliRunner(env={"COLUMNS": None}).invoke(app, arguments)  # no window
 
     assert result.exit_code == 1
     assert "gcp-mig" in result.stdout

@@ -167,7 +167,8 @@ class Ward:
         beat = round(self.boot / BEAT)
         due = [name for name, fast in sorted(self.watched.items()) if name in self.machines and (fast or beat % 5 == 0)]
         signals: list[Signal] = []
-        results = [self._result(name) for name in [*due, *(n for n in self.asked if n in self.machines)]]
+        asked = [name for name in self.asked if name in self.machines]
+        results = [result for name in [*due, *asked] for result in self._results(name)]
         self.asked = ()
         if results:
             signals.append(ResultsReported(results))
@@ -175,7 +176,8 @@ class Ward:
             signals.append(self.inventory())
         return [*signals, *self._answers()]
 
-    def _result(self, name: str) -> Result:
+    def _results(self, name: str) -> list[Result]:
+        """Return what each check is answered: all of them alike."""
         machine = self.machines[name]
         down = machine.state is not MachineState.RUNNING
         status, silent = ANSWERS["silent" if down else self.behaviour[name]]
@@ -183,7 +185,8 @@ class Ward:
             self.ill.add(name)
         if status is not Status.UNKNOWN:
             self.last[name] = status
-        return Result(name, "alive", status, silent, self.boot - 0.5, self.boot, f"it is {self.behaviour[name]}")
+        text, checks = f"it is {self.behaviour[name]}", self.settings.fleets["web"].checks
+        return [Result(name, check.name, status, silent, self.boot - 0.5, self.boot, text) for check in checks]
 
     def inventory(self) -> Signal:
         """Return what the cloud says now."""

@@ -27,7 +27,19 @@ from supervisor.runtime.service import Service
 from supervisor.sim.invariants import Evidence, check
 from supervisor.sim.run import until
 from supervisor.sim.world import Behaviour, World
-from tests.stages import ask, calm, fleet, incidents, instances, launches, open_incidents, removals, settings, stage
+from tests.stages import (
+    TWO_CHECKS,
+    ask,
+    calm,
+    fleet,
+    incidents,
+    instances,
+    launches,
+    open_incidents,
+    removals,
+    settings,
+    stage,
+)
 
 
 async def proved(service: Service, world: World) -> None:
@@ -155,7 +167,7 @@ def test_a_shared_fault_is_a_storm_and_nobody_is_removed(name: str, spread: bool
     Without new machines to prove that they withstand it: see test_storms.
     """
     count, behaviour = STORMS[name]
-    there = stage(settings(guards=Guards(rescue_after=86400.0)))
+    there = stage(settings(fleet(checks=TWO_CHECKS), guards=Guards(rescue_after=86400.0)))
     there.world.checks_spread = spread
 
     async def story(service: Service, world: World) -> None:

@@ -16,7 +16,7 @@ from supervisor.runtime.service import Service
 from supervisor.sim.invariants import Evidence, check
 from supervisor.sim.run import Stage, until
 from supervisor.sim.world import Behaviour, World
-from tests.stages import ask, calm, fleet, instances, launches, removals, settings, stage
+from tests.stages import TWO_CHECKS, ask, calm, fleet, instances, launches, removals, settings, stage
 
 
 async def proved(service: Service, world: World) -> None:
@@ -75,7 +75,7 @@ def test_a_storm_adds_machines_and_then_heals_one_at_a_time() -> None:
 
 def test_when_those_added_fail_as_well_no_more_are_launched_and_people_are_asked() -> None:
     """Two are enough to learn that new machines do not help."""
-    there = stage()
+    there = stage(settings(fleet(checks=TWO_CHECKS)))
 
     async def story(service: Service, world: World) -> None:
         await proved(service, world)
@@ -92,7 +92,7 @@ def test_when_those_added_fail_as_well_no_more_are_launched_and_people_are_asked
 
 def test_a_person_may_let_some_be_healed_in_a_storm() -> None:
     """Two, and no third; the budgets hold as ever, so it is one after another."""
-    there = stage(settings(guards=Guards(rescue_after=86400.0, cooldown=0.0)))
+    there = stage(settings(fleet(checks=TWO_CHECKS), guards=Guards(rescue_after=86400.0, cooldown=0.0)))
 
     async def story(service: Service, world: World) -> None:
         await proved(service, world)

@@ -68,7 +68,7 @@ HEALED = {
     'sickbay_incident_detection_seconds_bucket{fleet="web",kind="sick",le="15.0"}': 0,
     'sickbay_incident_detection_seconds_bucket{fleet="web",kind="sick",le="30.0"}': 1,
     'sickbay_incident_detection_seconds_bucket{fleet="web",kind="sick",le="+Inf"}': 1,
-    'sickbay_incident_recovery_seconds_sum{fleet="web",kind="sick"}': 63.8,
+    'sickbay_incident_recovery_seconds_sum{fleet="web",kind="sick"}': 62.8,
     'sickbay_incident_recovery_seconds_bucket{fleet="web",kind="sick",le="60.0"}': 0,
     'sickbay_incident_recovery_seconds_bucket{fleet="web",kind="sick",le="120.0"}': 1,
     'sickbay_incident_recovery_seconds_count{fleet="web",kind="sick"}': 1,

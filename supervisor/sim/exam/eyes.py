@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from typing import Any
 
@@ -104,22 +105,25 @@ class SiteEyes:
                 timeout = asked.checks[place].timeout * stretch
                 soon[place] = _silence(asked.instances[place], asked.names[place], now, timeout)
             places = [place for place in odd if place not in lost]
-            for place in lost:
-                self._hand_over(soon, place, then)
+            self._hold_back(soon, lost, then)
         for place in places:
             check = asked.checks[place]
             soon[place] = self._ask(asked.instances[place], check, check.timeout * stretch, now)
-            self._hand_over(soon, place, then)
+        self._hold_back(soon, places, then)
         there = [result for result in soon if result is not None] if None in soon else soon
         if there:
             then(there)
 
-    def _hand_over(self, soon: list[Any], place: int, then: Callable[[Sequence[Result]], None]) -> None:
-        """Keep an answer back that takes its time."""
-        result: Result = soon[place]
-        if result.done - result.sent > AT_ONCE:
-            soon[place] = None
-            self._theirs.at(result.done, lambda: then([result]))
+    def _hold_back(self, soon: list[Any], places: Iterable[int], then: Callable[[Sequence[Result]], None]) -> None:
+        """Keep the answers back that take their time; those that come at the same moment come together."""
+        later: dict[BootTime, list[Result]] = {}
+        for place in places:
+            result: Result = soon[place]
+            if result.done - result.sent > AT_ONCE:
+                soon[place] = None
+                later.setdefault(result.done, []).append(result)
+        for moment, results in later.items():
+            self._theirs.at(moment, partial(then, results))
 
     def _blipped(self, count: int) -> list[int]:
         """Return which of so many questions are lost by chance."""
