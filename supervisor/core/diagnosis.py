@@ -72,19 +72,19 @@ def diagnose(ctx: Context, fleet: Fleet) -> None:
     population = case.population
     population.expire(ctx.settings.guards.breaker_window, now)
     challenge.watch(fleet, now, ctx.settings.explaining)
-    blind, beacons = ctx.sight.blind, _beacons(ctx)
-    basis = (population.version, ctx.world.count(Change), beacons, blind, policy.stateful, now // WEIGHED_AGAIN)
+    blind, said = ctx.sight.blind, beacons(ctx)
+    basis = (population.version, ctx.world.count(Change), said, blind, policy.stateful, now // WEIGHED_AGAIN)
     if basis != case.judged:
         hourly, sick, total = case.newly_sick(now), len(population.sick), len(population.members)
         rate = fleet.failure_rate
         case.burst = burst.gate(hourly, sick, total, rate, case.usual(now), ctx.settings.explaining)
-        raw = _blind(blind, now) if blind else _judge(ctx, fleet, population.counts(), beacons)
+        raw = _blind(blind, now) if blind else _judge(ctx, fleet, population.counts(), said)
         fresh = True
     else:
         raw, fresh = case.raw or fleet.verdict, False
     standing = _settle(case, fleet.verdict, raw, ctx.settings.explaining, now, by_sight=bool(blind))
     if fresh or standing.cause is not fleet.verdict.cause:
-        case.chain = _chain(ctx, fleet, standing, beacons)
+        case.chain = _chain(ctx, fleet, standing, said)
     case.judged, case.raw, case.by_sight = basis, raw, bool(blind)
     fleet.verdict = standing
 
@@ -111,7 +111,8 @@ def is_watching(fleet: Fleet) -> bool:
     return fleet.verdict.cause is not Cause.INSTANCE or bool(fleet.investigation.population.sick)
 
 
-def _beacons(ctx: Context) -> tuple[Beacon, ...]:
+def beacons(ctx: Context) -> tuple[Beacon, ...]:
+    """Return what every sentinel said last."""
     return tuple(
         Beacon(sentinel.sense, sentinel.of, sentinel.ok) for _, sentinel in sorted(ctx.sight.sentinels.items())
     )
@@ -126,13 +127,13 @@ def _blind(why: str, now: BootTime) -> Verdict:
 # -- judging
 
 
-def _judge(ctx: Context, fleet: Fleet, counts: Counts, beacons: tuple[Beacon, ...]) -> Verdict:
+def _judge(ctx: Context, fleet: Fleet, counts: Counts, said: tuple[Beacon, ...]) -> Verdict:
     """Weigh what is seen, and conclude."""
     now = ctx.now.boot
     recent = changes.recent(ctx, fleet)
-    if counts.sick == 0 or (counts.sick == 1 and _is_alone(fleet, counts, recent, beacons)):
+    if counts.sick == 0 or (counts.sick == 1 and _is_alone(fleet, counts, recent, said)):
         return Verdict(Cause.INSTANCE, "", "", 1.0, now, (), _alone(counts))
-    picture = Picture(counts, recent, beacons)
+    picture = Picture(counts, recent, said)
     ranked = explaining.weigh(picture)
     verdict = conclude(
         ranked, fleet.investigation.population, ctx.settings.explaining, odds(fleet, ctx.settings.explaining)
@@ -195,11 +196,11 @@ def _verdict(e: Explanation, probability: float, ranked: tuple[Explanation, ...]
     return Verdict(e.cause, e.label, e.value, probability, 0.0, ranked, text)
 
 
-def _is_alone(fleet: Fleet, counts: Counts, recent: Recent, beacons: tuple[Beacon, ...]) -> bool:
+def _is_alone(fleet: Fleet, counts: Counts, recent: Recent, said: tuple[Beacon, ...]) -> bool:
     """Return whether one sick machine needs no comparison: nobody else is suspect, and nothing points elsewhere."""
     others = len(fleet.suspects | fleet.sick)
     told = recent.images or recent.checks or recent.dependencies or recent.networks or recent.configs
-    return others <= counts.sick and not told and not recent.supervisor and all(beacon.ok for beacon in beacons)
+    return others <= counts.sick and not told and not recent.supervisor and all(beacon.ok for beacon in said)
 
 
 def _alone(counts: Counts) -> str:
@@ -227,7 +228,7 @@ def _settle(
     return replace(raw, since=now)
 
 
-def _chain(ctx: Context, fleet: Fleet, standing: Verdict, beacons: tuple[Beacon, ...]) -> tuple[Verdict, ...]:
+def _chain(ctx: Context, fleet: Fleet, standing: Verdict, said: tuple[Beacon, ...]) -> tuple[Verdict, ...]:
     """Explain those whom the standing verdict does not cover, as if the covered were not there; and so on."""
     population = fleet.investigation.population
     chain = [standing]
@@ -244,5 +245,5 @@ def _chain(ctx: Context, fleet: Fleet, standing: Verdict, beacons: tuple[Beacon,
             own = Verdict(Cause.INSTANCE, "", "", 1.0, ctx.now.boot, (), f"{_alone(rest)}, {last.words} left aside")
             chain.append(own)
         else:
-            chain.append(_judge(ctx, fleet, rest, beacons))
+            chain.append(_judge(ctx, fleet, rest, said))
     return tuple(chain)

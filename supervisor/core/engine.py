@@ -259,6 +259,7 @@ class Engine:
             self._amnesty(f"the wall clock jumped by {jump:+.0f}s")
 
     def _watch_sight(self) -> None:
+        self.ctx.sight.watch(self.ctx.now.boot, self.ctx.settings.guards)
         blind = self.ctx.sight.blind
         if blind and not self._was_blind:
             self.ctx.say("sight.lost", f"cannot see: {blind}; nothing is condemned or removed meanwhile")

@@ -33,6 +33,10 @@ class Flapping:
         self.since = now
         return True
 
+    def forgive(self) -> None:
+        """Count none of the changes so far: they were not its own. A spell that has begun goes on."""
+        self._changes.clear()
+
     @property
     def changes(self) -> int:
         """How many changes are remembered."""

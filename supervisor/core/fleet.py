@@ -19,6 +19,8 @@ from supervisor.core.settings import CheckPolicy, FleetPolicy, Judgement
 from supervisor.core.terms import BootTime, FleetState, Health, Role, Seconds
 from supervisor.core.verdict import Verdict, well
 
+PARDONED = Finding(Health.SUSPECT, "nothing that has a vote speaks against it any more, not yet for long enough")
+
 
 class Fleet:
     """The observed side of a fleet. Mutable, in memory only."""
@@ -142,10 +144,13 @@ class Fleet:
         """Take the vote from these checks, and give it back to all others: they are asked and shown as before."""
         if checks == self.muted:
             return
-        self.muted = checks
+        silenced, self.muted = checks - self.muted, checks
         for chart in self.charts.values():
+            accused = any(not chart.checks[name].is_quiet for name in silenced & chart.checks.keys())
             for name, evidence in chart.checks.items():
                 evidence.role = Role.ADVISORY if name in checks else evidence.check.role
+            if accused and chart.pardon():
+                self.set_finding(chart, PARDONED)
         self.dirty = True
 
     def chart(self, instance: str) -> Chart:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from supervisor.core import wording
 from supervisor.core.evidence import Evidence
 from supervisor.core.flapping import Flapping
 from supervisor.core.heartbeats import Heartbeat
@@ -67,6 +68,7 @@ class Chart:
         "look",
         "machine",
         "matched",
+        "mute_since",
         "observed",
         "registered_after",
         "registered_seen",
@@ -95,6 +97,7 @@ class Chart:
         self.slow: Slow | None = None
         self.flapping: Flapping | None = None  # None: never suspect yet
         self.heartbeat: Heartbeat | None = None
+        self.mute_since: BootTime | None = None  # its own signs of life stay away, while those of its peers come
 
     def heartbeat_fresh(self, now: BootTime) -> bool | None:
         """Return whether the machine's own signs of life still come; None when none ever did, or it is too early to say.
@@ -110,7 +113,11 @@ class Chart:
 
     def quiet_until(self, now: BootTime) -> BootTime | None:
         """Return when the results of a healthy machine go stale; None when more than their age must be judged."""
-        unsteady = self.slow is not None or (self.flapping is not None and self.flapping.since is not None)
+        unsteady = (
+            self.slow is not None
+            or self.mute_since is not None
+            or (self.flapping is not None and self.flapping.since is not None)
+        )
         if self.finding.health is not Health.HEALTHY or self.confirmed_stopped or unsteady:
             return None
         later = None
@@ -128,6 +135,16 @@ class Chart:
         labels = self.machine.labels if self.machine is not None else ()
         return next((value for label, value in labels if label == "type"), "")
 
+    def pardon(self) -> bool:
+        """Take back a suspicion that nothing speaks for any more; return whether there was one."""
+        if self.finding.health not in (Health.SUSPECT, Health.SICK) or self.confirmed_stopped or self.slow is not None:
+            return False
+        if any(e.fails > 0 or e.is_gray for e in gating(self)):
+            return False
+        if self.flapping is not None:
+            self.flapping.end()
+        return True
+
     def reset(self) -> None:
         """Forget all suspicion."""
         for evidence in self.checks.values():
@@ -136,6 +153,7 @@ class Chart:
         self.confirmed_stopped = False
         self.absent_since = None
         self.slow = None
+        self.mute_since = None
         if self.flapping is not None:
             self.flapping.end()
         self.finding = Finding(Health.UNKNOWN, "no results yet")
@@ -159,13 +177,13 @@ def judge(chart: Chart, judgement: Judgement, around: Surroundings, now: BootTim
     """Judge one instance that serves or has served."""
     was = chart.finding.health
     if chart.confirmed_stopped and around.may_condemn:
-        return Finding(Health.SICK, _stopped_sentence(chart.machine))
+        return Finding(Health.SICK, wording.stopped(chart.machine))
     if chart.machine is not None and chart.machine.stopped_by_user:
         return Finding(Health.UNKNOWN, "a user stopped it: ask before healing")
 
     asked = gating(chart)
     liveness = [e for e in asked if e.role is Role.LIVENESS]
-    looks: list[BootTime] = [e.last + e.weights.stale_after for e in asked if e.last is not None]
+    looks = _looks(chart, asked, judgement)
 
     condemned: str = ""
     waits_for = ""
@@ -176,17 +194,15 @@ def judge(chart: Chart, judgement: Judgement, around: Surroundings, now: BootTim
         waits_for = waits_for or lacks
         if later is not None:
             looks.append(later)
-    if chart.slow is not None and chart.slow.role is Role.LIVENESS:
-        looks.append(chart.slow.since + judgement.slow_after + judgement.slow_sick_after)
-        condemned = condemned or _too_long_slow(chart.slow, judgement, now)
-    flaps = _flapping_sentence(chart, judgement)
+    condemned = condemned or wording.too_long_slow(chart.slow, judgement, now)
+    flaps = wording.flapping(chart.flapping, judgement)
     if flaps and _is_given_up(chart, liveness, judgement, now):
-        condemned = condemned or f"{flaps}, for the {_nth(chart)} time within a day"
+        condemned = condemned or f"{flaps}, for the {wording.nth(chart.flapping)} time within a day"
     not_ready = any(
         e.role is Role.READINESS and _has_failed_long(e, judgement, around, now) and not e.is_stale(now) for e in asked
     )
-    unready = not_ready or bool(flaps) or chart.slow is not None
-    looks += [e.failing_since + judgement.sick_after for e in asked if e.failing_since is not None]
+    mute = wording.mute(chart.mute_since, judgement, now)
+    unready = not_ready or bool(flaps) or chart.slow is not None or bool(mute)
     look_at = min((t for t in looks if t > now), default=None)
 
     if condemned and around.may_condemn:
@@ -195,19 +211,21 @@ def judge(chart: Chart, judgement: Judgement, around: Surroundings, now: BootTim
         waits_for = "clear sight, and clean rounds of results after it"
     failing = [e for e in asked if e.fails > 0 and not e.is_stale(now)]
     stale = [e for e in asked if e.is_stale(now)]
-    unsteady = flaps or _slow_sentence(chart, now) or _gray_sentence(asked, now)
+    unsteady = flaps or wording.slow(chart.slow, now) or wording.grayest(asked, now) or mute
     if was is Health.SICK and not stale:
         recovers = not failing and not unsteady
         if recovers and _quiet_for(asked, judgement.parole_passes, _parole(judgement, around), now):
             if around.returns < judgement.paroles:
                 return Finding(Health.HEALTHY, "recovered by itself", look_at)
             if around.may_condemn:
-                return Finding(Health.SICK, _no_parole(chart, around), _soon(look_at, now, judgement))
+                return Finding(
+                    Health.SICK, wording.no_parole(chart.finding.reason, around.returns), _soon(look_at, now, judgement)
+                )
         if around.may_condemn:
             return Finding(Health.SICK, chart.finding.reason, _soon(look_at, now, judgement), unready=unready)
     if failing:
         worst = max(failing, key=lambda e: e.score)
-        reason = f"{worst.check.name}: {worst.text}{_impaired(chart)}"
+        reason = f"{worst.check.name}: {worst.text}{wording.impaired(chart.machine)}"
         silent = all(not e.answered for e in failing)
         return Finding(
             Health.SUSPECT,
@@ -238,14 +256,14 @@ def judge(chart: Chart, judgement: Judgement, around: Surroundings, now: BootTim
             unready=unready,
             by_silence=silent,
         )
-    return Finding(Health.HEALTHY, f"all checks pass{_impaired(chart)}", look_at, unready=unready)
+    return Finding(Health.HEALTHY, f"all checks pass{wording.impaired(chart.machine)}", look_at, unready=unready)
 
 
 def judge_startup(chart: Chart, judgement: Judgement, now: BootTime) -> Finding:
     """Judge one that is still coming up: failures are ignored, only the startup criterion counts."""
     asked = [e for e in chart.checks.values() if e.role is not Role.ADVISORY]
     if chart.confirmed_stopped:
-        return Finding(Health.UNKNOWN, _stopped_sentence(chart.machine))
+        return Finding(Health.UNKNOWN, wording.stopped(chart.machine))
     waiting = [e for e in asked if e.passes < judgement.startup_passes or e.is_stale(now)]
     runs = [e.last_pass_run for e in asked if e.last_pass_run is not None and e.passes > 0]
     span_at = max(runs, default=now) + (judgement.startup_span if asked else 0.0)
@@ -260,6 +278,17 @@ def judge_startup(chart: Chart, judgement: Judgement, now: BootTime) -> Finding:
     if now < span_at:
         return Finding(Health.UNKNOWN, "starting: passing, not yet for long enough", span_at)
     return Finding(Health.HEALTHY, "startup checks passed", ready=True)
+
+
+def _looks(chart: Chart, asked: list[Evidence], judgement: Judgement) -> list[BootTime]:
+    """Return when time alone may change the finding."""
+    looks: list[BootTime] = [e.last + e.weights.stale_after for e in asked if e.last is not None]
+    looks += [e.failing_since + judgement.sick_after for e in asked if e.failing_since is not None]
+    if chart.slow is not None and chart.slow.role is Role.LIVENESS:
+        looks.append(chart.slow.since + judgement.slow_after + judgement.slow_sick_after)
+    if chart.mute_since is not None and judgement.mute_after:
+        looks.append(chart.mute_since + judgement.mute_after)
+    return looks
 
 
 def _has_failed_long(e: Evidence, judgement: Judgement, around: Surroundings, now: BootTime) -> bool:
@@ -282,13 +311,17 @@ def _condemns(
                 return "", f"more failures than usual: the supervisor itself is slow (score {around.score} of 8)", None
             return "", f"failures over {judgement.sick_after:.0f}s", None
         lacks, later = _silence(e.failing_since, chart, judgement, around, now, answered=e.answered)
-        return "" if lacks else _condemned_sentence(e, chart, now), lacks, later
+        return "" if lacks else wording.condemned(e, chart.machine, now), lacks, later
     if e.gray_since is not None:
         due = e.gray_since + judgement.gray_after
         if now < due:
             return "", f"failures that go on for {judgement.gray_after:.0f}s", due
         lacks, later = _silence(e.gray_since, chart, judgement, around, now, answered=e.gray_answered)
-        return "" if lacks else f"{_gray_words(e)} for {now - e.gray_since:.0f}s{_impaired(chart)}", lacks, later
+        return (
+            "" if lacks else f"{wording.gray(e)} for {now - e.gray_since:.0f}s{wording.impaired(chart.machine)}",
+            lacks,
+            later,
+        )
     return "", "", None
 
 
@@ -305,34 +338,6 @@ def _silence(
     return f"a second class of evidence, or {patience}", alone if now < alone else None
 
 
-def _too_long_slow(slow: Slow, judgement: Judgement, now: BootTime) -> str:
-    lasts = now - slow.since
-    return f"{slow.words} for {lasts:.0f}s" if lasts >= judgement.slow_after + judgement.slow_sick_after else ""
-
-
-def _slow_sentence(chart: Chart, now: BootTime) -> str:
-    return "" if chart.slow is None else f"{chart.slow.words} for {now - chart.slow.since:.0f}s"
-
-
-def _gray_words(e: Evidence) -> str:
-    return f"{e.check.name}: fails too often, last: {_last_failure(e)} (score {e.gray:.1f} of {e.weights.gray_condemns_at:g})"
-
-
-def _gray_sentence(asked: list[Evidence], now: BootTime) -> str:
-    found = [e for e in asked if e.is_gray and not e.is_stale(now)]
-    return _gray_words(max(found, key=lambda e: e.gray)) if found else ""
-
-
-def _last_failure(e: Evidence) -> str:
-    return next((text for _, status, text in reversed(e.recent) if status is Status.CRITICAL), "a failure")
-
-
-def _flapping_sentence(chart: Chart, judgement: Judgement) -> str:
-    if chart.flapping is None or chart.flapping.since is None:
-        return ""
-    return f"flapping, back once it has passed for {chart.flapping.stable_for(judgement):.0f}s"
-
-
 def _is_given_up(chart: Chart, liveness: list[Evidence], judgement: Judgement, now: BootTime) -> bool:
     """Return whether a flapping machine has flapped too often; only liveness checks may condemn."""
     if chart.flapping is None or chart.flapping.spells < judgement.flap_spells:
@@ -340,19 +345,8 @@ def _is_given_up(chart: Chart, liveness: list[Evidence], judgement: Judgement, n
     return any(e.last_fail is not None and now - e.last_fail <= judgement.flap_window for e in liveness)
 
 
-def _nth(chart: Chart) -> str:
-    spells = chart.flapping.spells if chart.flapping is not None else 0
-    return {1: "first", 2: "second", 3: "third"}.get(spells, f"{spells}th")
-
-
 def _parole(judgement: Judgement, around: Surroundings) -> Seconds:
     return judgement.parole_after * 2.0 ** min(around.returns, 10)
-
-
-def _no_parole(chart: Chart, around: Surroundings) -> str:
-    told = chart.finding.reason
-    said = f"; it passes again, but has recovered {around.returns} times within a day already"
-    return told if told.endswith(said) else told + said
 
 
 def second_class(chart: Chart) -> bool:
@@ -380,19 +374,3 @@ def is_stable(chart: Chart, passes: int, span: Seconds, now: BootTime) -> bool:
 def _soon(look_at: BootTime | None, now: BootTime, judgement: Judgement) -> BootTime:
     later = now + max(0.05, judgement.well_after / 4)
     return later if look_at is None else min(look_at, later)
-
-
-def _condemned_sentence(e: Evidence, chart: Chart, now: BootTime) -> str:
-    since = 0.0 if e.failing_since is None else now - e.failing_since
-    return f"{e.check.name}: {e.text} — {e.fails} failures in a row, {since:.0f}s{_impaired(chart)}"
-
-
-def _impaired(chart: Chart) -> str:
-    found = chart.machine.impaired if chart.machine is not None else ""
-    return f", and the cloud's status check fails: {found}" if found else ""
-
-
-def _stopped_sentence(machine: Machine | None) -> str:
-    state = machine.state if machine is not None else MachineState.STOPPED
-    reason = f" ({machine.reason})" if machine is not None and machine.reason else ""
-    return f"the cloud says {state}{reason}"

@@ -25,6 +25,7 @@ SET_ASIDE = frozenset({Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED, Lifecycle.R
 RESTORED = "restored-journal"
 """The holder that pauses all acting while the journal is an older copy of itself."""
 RESTORED_GAP = 1_000_000  # more than a journal counts between the newest launch and its loss
+LOST = "inventory"  # told once while it lasts
 LAUNCH_PATIENCE = 5  # times longer before a machine we have just launched counts as vanished
 
 
@@ -34,8 +35,9 @@ def seen(ctx: Context, fleet: Fleet, signal: InventorySeen) -> list[str]:
         # Even a cloud that has lost a machine shows others, or its remains for a while.
         failed(ctx, fleet, f"its list is empty, though {len(known)} machines are known: unknown, not gone")
         return []
-    if fleet.inventory_error:
-        fleet.inventory_error = ""
+    fleet.inventory_error = ""
+    if LOST in fleet.reported:
+        fleet.reported.discard(LOST)
         ctx.say("inventory.back", f"{signal.fleet}: the cloud answers again", signal.fleet)
     fleet.inventory_at = signal.asked
     fleet.inventories += 1
@@ -91,8 +93,9 @@ def _launched_at(machine: Machine, uid: str) -> int | None:
 
 
 def failed(ctx: Context, fleet: Fleet, reason: str) -> None:
-    """Note that the cloud did not answer: unknown, never gone."""
-    if not fleet.inventory_error:
+    """Note that the cloud did not answer: unknown, never gone. While we see nothing at all, that has been told."""
+    if LOST not in fleet.reported and not ctx.sight.blind:
+        fleet.reported.add(LOST)
         ctx.say("inventory.lost", f"{fleet.policy.name}: the cloud's answer can't be used: {reason}", fleet.policy.name)
     fleet.inventory_error = reason
     fleet.inventory_failures += 1

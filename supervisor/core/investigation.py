@@ -43,6 +43,8 @@ class Investigation:
     by_sight: bool = False  # it was blindness that our own senses told
     burst: str = ""  # why it is no chance that so many are sick, '' while it may be
     asked: Asked | None = None
+    tried_at: BootTime = float("-inf")  # when the checks that are watched were last tried
+    accused: set[tuple[str, str]] = field(default_factory=set)  # checks, with versions, told as wrong while watched
     confirmed: dict[str, BootTime] = field(default_factory=dict)  # who turned sick within the hour, and when
     _shares: deque[float] = field(default_factory=lambda: deque(maxlen=HOURS_KEPT))
     _sampled: BootTime = float("-inf")

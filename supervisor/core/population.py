@@ -170,6 +170,19 @@ class Population:
             groups.append(Group(label, total, by_label[label].total(), by_label[label]))
         return Counts(len(self.members) - len(gone), symptoms.total(), symptoms, tuple(groups))
 
+    def supposing(self, symptoms: Mapping[str, Symptom]) -> Counts:
+        """Return the counts as if just these members were sick, and of this."""
+        sick = {name: symptom for name, symptom in symptoms.items() if name in self.members}
+        by_label: dict[Label, Counter[Symptom]] = {}
+        for name, symptom in sick.items():
+            for label in self.members[name].labels:
+                by_label.setdefault(label, Counter())[symptom] += 1
+        groups = tuple(
+            Group(label, len(self._tallies[label].members), by_label[label].total(), by_label[label])
+            for label in sorted(by_label)
+        )
+        return Counts(len(self.members), len(sick), Counter(sick.values()), groups)
+
     def with_all(self, labels: Iterable[Label]) -> Mapping[str, None]:
         """Return the members who carry all of some labels."""
         groups = sorted((self.carrying(label) for label in labels), key=len)

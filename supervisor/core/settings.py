@@ -144,6 +144,9 @@ class Judgement:
     """A pause between heartbeats that surprises nobody."""
     heartbeat_deviation: Seconds = 1.0
     """The least deviation that heartbeats are credited with."""
+    mute_after: Seconds = 300.0
+    """A machine whose own signs of life have stayed away for this long while its peers' come, and whose checks pass,
+    leaves the load balancer: what it serves may be sick where no check looks. 0: never."""
     silence_alone_after: Seconds = 180.0
     """Silence that nothing else confirms condemns only after this time, and only while the peers are well."""
     fresh_intervals: float = 2.5
@@ -254,6 +257,8 @@ class Guards:
     """This long after the last failed launch, one is tried again."""
     launch_retry: tuple[Seconds, ...] = (0.0, 120.0, 480.0)
     """The waits after the first, second, … failed launch in a slot; the last goes on."""
+    sight_quiet: Seconds = 60.0
+    """Once nothing speaks against our own sight any more, it must stay so for this long before it is believed."""
     result_rate: float = 0.5
     """Fewer of the expected results than this share, and the supervisor is blind: it does nothing."""
     fresh_round: float = 0.9

@@ -3,22 +3,29 @@
     SHADOW (asked and shown, no vote) -> the others' healthy machines pass it: GOOD -> accused by the verdict: CONDEMNED
                                       -> they don't: CONDEMNED                       another version of it: SHADOW
 
-A check without a vote is treated as advisory: it neither makes suspect, nor keeps a new machine out. Called with each
-configuration, and by triage.
+A check without a vote is treated as advisory: it neither makes suspect, nor keeps a new machine out. Nobody is harmed
+by what it says, but people should not have to wait for the end of the watch: as soon as it is the likeliest reason why
+machines fail it, it is named. Called with each configuration, and by triage.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from supervisor.core import changes, diagnosis, explaining, incidents, troubles
 from supervisor.core.context import Context
+from supervisor.core.explaining import Picture
 from supervisor.core.fleet import Fleet
+from supervisor.core.health import Chart
 from supervisor.core.model import CheckStanding
 from supervisor.core.settings import CheckPolicy
-from supervisor.core.terms import Health, Role, Seconds, Standing
+from supervisor.core.signature import Pattern, Symptom
+from supervisor.core.terms import Cause, Health, Role, Seconds, Standing
+from supervisor.core.verdict import Explanation
 
 ROUNDS = 3  # that a check must have been asked at least while it is watched
 NAMED = 5  # machines that a refusal names
+SHARED_BY = 2  # machines at least, before it can be the check's fault and not a machine's
 AGAIN = "an earlier version of it was wrong"
 """Why a check is watched that must do better than others."""
 SILENCED = frozenset({Standing.SHADOW, Standing.CONDEMNED})
@@ -46,12 +53,19 @@ def configured(ctx: Context, fleet: Fleet) -> None:
 
 def watch(ctx: Context, fleet: Fleet) -> None:
     """Let those vote that have been watched for long enough, or refuse them with the names of who fails."""
-    if not fleet.muted or ctx.sight.blind:
+    now = ctx.now.boot
+    if not fleet.muted or ctx.sight.blind or now - fleet.investigation.tried_at < ctx.settings.judgement.compare_every:
         return
+    fleet.investigation.tried_at = now
     for check in fleet.policy.checks:
         standing = ctx.world.get(CheckStanding, fleet.policy.name, check.name)
-        if standing is not None and standing.standing is Standing.SHADOW and _is_over(ctx, check, standing):
-            _judge(ctx, fleet, check, standing)
+        if standing is None or standing.standing is not Standing.SHADOW:
+            continue
+        accused = _accused(ctx, fleet, check)
+        if accused is not None:
+            _name(ctx, fleet, check, accused)
+        if _is_over(ctx, check, standing):
+            _judge(ctx, fleet, check, standing, accused)
     _apply(ctx, fleet)
 
 
@@ -68,7 +82,57 @@ def _is_over(ctx: Context, check: CheckPolicy, standing: CheckStanding) -> bool:
     return ctx.since(max(standing.since, ctx.started.wall)) >= needed
 
 
-def _judge(ctx: Context, fleet: Fleet, check: CheckPolicy, standing: CheckStanding) -> None:
+def _accused(ctx: Context, fleet: Fleet, check: CheckPolicy) -> Explanation | None:
+    """Return why it would be the check that is wrong, if it had a vote; None while it would be something else.
+
+    A share of machines that may fail it says too little: a bad version that spreads slowly stays below any share for as
+    long as it is watched, and then takes machine after machine out.
+    """
+    now = ctx.now.boot
+    failing = {
+        name: _symptom(chart, check, chart.heartbeat_fresh(now))
+        for name, chart in sorted(fleet.charts.items())
+        if chart.observed and chart.finding.health is Health.HEALTHY and _would_condemn(ctx, chart, check)
+    }
+    if len(failing) < SHARED_BY:
+        return None
+    counts = fleet.investigation.population.supposing(failing)
+    picture = Picture(counts, changes.recent(ctx, fleet), diagnosis.beacons(ctx))
+    best = explaining.weigh(picture)[0]
+    if best.cause is not Cause.CHECK or best.probability < ctx.settings.explaining.shared_odds:
+        return None
+    told = f"fails on {counts.sick} of {counts.total}, and all others call them healthy"
+    return replace(best, evidence=(told, *best.evidence[1:]))  # nobody is sick by it, though it is weighed like that
+
+
+def _would_condemn(ctx: Context, chart: Chart, check: CheckPolicy) -> bool:
+    e, now = chart.checks[check.name], ctx.now.boot
+    lasting = e.failing_since is not None and now - e.failing_since >= ctx.settings.judgement.sick_after
+    return e.fails >= ROUNDS and lasting and e.score >= e.weights.condemns_at and not e.is_stale(now)
+
+
+def _symptom(chart: Chart, check: CheckPolicy, heartbeat: bool | None) -> Symptom:
+    if check.depends_on:
+        return Symptom(Pattern.ONE_DEPENDENCY, check.name, check.depends_on[0], heartbeat)
+    return Symptom(Pattern.ONE_CHECK, check.name, heartbeat=heartbeat, only=len(chart.checks) <= 1)
+
+
+def _name(ctx: Context, fleet: Fleet, check: CheckPolicy, why: Explanation) -> None:
+    """Tell it once, as the trouble that it would be; while another one is open, people have enough to read."""
+    told, name = (check.name, check.version), fleet.policy.name
+    if told in fleet.investigation.accused or troubles.of(ctx.world, name) is not None:
+        return
+    fleet.investigation.accused.add(told)
+    about = why.words
+    text = f"{about} {why.evidence[0]} ({'; '.join((f'P {why.probability:.2f}', *why.evidence[1:]))})"
+    trouble = incidents.open_shared(ctx, fleet, about, Cause.CHECK, why.probability, text, 0.0)
+    words = "it is watched and has no vote, so nobody is touched; the other checks judge on"
+    ctx.note(trouble, "incident.opened", f"{name}: {text}; {words}")
+
+
+def _judge(
+    ctx: Context, fleet: Fleet, check: CheckPolicy, standing: CheckStanding, accused: Explanation | None
+) -> None:
     now, guards = ctx.now.boot, ctx.settings.guards
     well = [c for _, c in sorted(fleet.charts.items()) if c.finding.health is Health.HEALTHY and c.observed]
     if not well:
@@ -79,12 +143,14 @@ def _judge(ctx: Context, fleet: Fleet, check: CheckPolicy, standing: CheckStandi
     passed = len(well) - len(fails)
     told = f"{passed} of {len(well)} machines pass it that all others call healthy (needs {needed:.0%})"
     fleet_name = fleet.policy.name
-    if passed >= needed * len(well):
+    if passed >= needed * len(well) and accused is None:
         _put(ctx, fleet, check, Standing.GOOD, "")
         ctx.say("check.votes", f"{fleet_name}: check {check.name} votes from now on: {told}", fleet_name)
         return
     more = f" and {len(fails) - NAMED} more" if len(fails) > NAMED else ""
     text = f"{told}; it fails on {', '.join(fails[:NAMED])}{more}"
+    if accused is not None:
+        text += f"; that it is the check: P {accused.probability:.2f}"
     _put(ctx, fleet, check, Standing.CONDEMNED, text)
     words = "has no vote until it is another version"
     ctx.say("check.refused", f"{fleet_name}: check {check.name} {words}: {text}", fleet_name)

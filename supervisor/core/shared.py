@@ -185,5 +185,6 @@ def _close(ctx: Context, fleet: Fleet, trouble: Incident) -> None:
     whom = "nobody was removed" if not removed else f"{removed} removed meanwhile"
     left = f"; {len(fleet.sick)} still sick are judged one by one" if fleet.sick else ""
     lasted = words((ctx.now.wall - trouble.suspected_at).total_seconds())
-    text = f"{trouble.fleet}: {trouble.about} is over after {lasted}, {whom}{left}"
+    over = "is over" if trouble.verdict is not Cause.CHECK else "has no vote, and without it all is well: over"
+    text = f"{trouble.fleet}: {trouble.about} {over} after {lasted}, {whom}{left}"
     incidents.close(ctx, ctx.world.need(Incident, trouble.id), Resolution.RECOVERED, text)

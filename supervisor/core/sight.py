@@ -13,6 +13,9 @@ from supervisor.core.settings import Guards
 from supervisor.core.signals import SelfReported, Sense, SentinelReported
 from supervisor.core.terms import BootTime, Now, Seconds
 
+FLICKERS: Seconds = 1800.0
+"""Sight that is lost again so soon after it came back only flickers: it must stay clear for twice as long."""
+MOST_TIMES = 4
 LEAST_WINDOW: Seconds = 10.0
 ROUNDS = 2  # in a window: in less than two rounds, results that all come in time can bunch outside it
 LEAST_EXPECTED = 5.0
@@ -56,6 +59,11 @@ class Sight:
         self._counted_to = now.boot
         self._few = ""
         self._window = LEAST_WINDOW
+        self._why = ""  # it was lost, until it is believed again
+        self._lost_at: BootTime = float("-inf")  # when it was seen to be lost last
+        self._back_at: BootTime = float("-inf")  # when it was believed again
+        self._times = 1
+        self._clear_for: Seconds = 0.0
 
     def schedule(self, round_length: Seconds) -> None:
         """Take how long one round of every check takes at most: what the window has to hold several of."""
@@ -152,9 +160,28 @@ class Sight:
             found.append(f"the sentinels of all {len(zones)} zones fail")
         return tuple(found)
 
+    def watch(self, now: BootTime, guards: Guards) -> None:
+        """Note whether we see. What was lost is believed again only after it has been clear for a while.
+
+        Eyes that open and close all the time are blind: each opening would be told, and be an amnesty for nothing.
+        """
+        trouble = self._trouble()
+        if trouble:
+            if not self._why:
+                flickers = now - self._back_at <= FLICKERS
+                self._times = min(MOST_TIMES, 2 * self._times) if flickers else 1
+                self._clear_for = self._times * guards.sight_quiet
+            self._why, self._lost_at = trouble, now
+        elif self._why and now - self._lost_at >= self._clear_for:
+            self._why, self._back_at = "", now
+
     @property
     def blind(self) -> str:
         """Why nothing may be believed now; '' when all is well."""
+        trouble = self._trouble()
+        return trouble if trouble or not self._why else f"{self._why}, not yet over for {self._clear_for:.0f}s"
+
+    def _trouble(self) -> str:
         failing = list(self._lost)
         if self.score >= BLIND_FROM and not failing:
             failing.append(f"the supervisor itself is slow: score {self.score} of {MOST} ({', '.join(self._troubles)})")

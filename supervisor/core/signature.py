@@ -55,10 +55,14 @@ def counts(chart: Chart, now: BootTime, *, before: bool) -> bool:
         return True
     if health is not Health.SUSPECT:
         return False
-    return before or any(
-        e.fails >= CONFIRMS and not e.is_stale(now)
-        for e in chart.checks.values()
-        if e.role in (Role.LIVENESS, Role.READINESS)
+    return (
+        before
+        or chart.finding.unready
+        or any(
+            e.fails >= CONFIRMS and not e.is_stale(now)
+            for e in chart.checks.values()
+            if e.role in (Role.LIVENESS, Role.READINESS)
+        )
     )
 
 
@@ -69,7 +73,8 @@ def read(chart: Chart, now: BootTime, heartbeat: bool | None, last: Symptom | No
     voting = [e for e in chart.checks.values() if e.role is not Role.ADVISORY] or list(chart.checks.values())
     failing = [e for e in voting if e.fails > 0 and not e.is_stale(now)]
     if not failing:
-        return last or Symptom(Pattern.SLOW, heartbeat=heartbeat)
+        mute = chart.mute_since is not None and chart.slow is None
+        return last or Symptom(Pattern.MIXED if mute else Pattern.SLOW, heartbeat=heartbeat)
     network = [e for e in voting if e.check.scope is Scope.NETWORK] or voting
     cut_off = all(e.fails > 0 for e in network)
     if cut_off and all(e.silent for e in network):

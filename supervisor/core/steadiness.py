@@ -1,25 +1,35 @@
 """Watches for machines that flap, and tells when a spell begins and ends.
 
+Only a machine's own changes are counted. While we see badly, and in a trouble that it shares with others, it goes up
+and down with them: that says nothing of itself, and would have it taken out of the load balancer once all are well.
 Called by the engine around each judging of a machine that serves or has served.
 """
 
 from __future__ import annotations
 
-from supervisor.core import incidents, learnt
+from supervisor.core import diagnosis, incidents, learnt, troubles
 from supervisor.core.context import Context
 from supervisor.core.flapping import Flapping
 from supervisor.core.fleet import Fleet
-from supervisor.core.health import Chart, Finding, is_stable
+from supervisor.core.health import Chart, Finding, gating, is_stable
 from supervisor.core.model import Instance
-from supervisor.core.terms import Health
+from supervisor.core.terms import Cause, Health
 
 CONFIRMED = 2  # failures in a row: the first one, and one of the second look
+OWN = frozenset({Cause.INSTANCE, Cause.IMAGE, Cause.COHORT})
+"""Verdicts under which a machine is sick itself, whoever else may be."""
 
 
 def settle(ctx: Context, fleet: Fleet, instance: Instance, chart: Chart) -> None:
-    """End a spell when its machine has been stable for long enough."""
+    """End a spell when its machine has been stable for long enough, or when it was part of what many share."""
     flapping, judgement = chart.flapping, ctx.settings.judgement
     if flapping is None or flapping.since is None:
+        return
+    trouble = troubles.covering(ctx.world, fleet, instance)
+    if trouble is not None and ctx.to_boot(trouble.opened_at) - flapping.since <= judgement.flap_window:
+        flapping.end()
+        text = f"{incidents.place_of(instance)} is part of incident {trouble.id}: its changes are not its own"
+        ctx.say("instance.flapping_ended", text, fleet.policy.name)
         return
     span = flapping.stable_for(judgement)
     if is_stable(chart, judgement.flap_passes, span, ctx.now.boot):
@@ -44,6 +54,9 @@ def watch(ctx: Context, fleet: Fleet, instance: Instance, chart: Chart, finding:
         if flapping is not None and finding.health is not Health.UNKNOWN:
             flapping.stood = False
         return False
+    if not _is_own(ctx, fleet, instance):
+        flapping.forgive()
+        return False
     if not flapping.change(ctx.now.boot, judgement):
         return False
     flapping.spells = learnt.note_spell(ctx, fleet, instance.id)
@@ -57,4 +70,11 @@ def watch(ctx: Context, fleet: Fleet, instance: Instance, chart: Chart, finding:
 
 
 def _is_confirmed(chart: Chart) -> bool:
-    return any(e.fails >= CONFIRMED or e.is_gray for e in chart.checks.values()) or chart.slow is not None
+    return any(e.fails >= CONFIRMED or e.is_gray for e in gating(chart)) or chart.slow is not None
+
+
+def _is_own(ctx: Context, fleet: Fleet, instance: Instance) -> bool:
+    """Return whether what is seen of a machine now is its own doing."""
+    if ctx.sight.blind or fleet.storm or troubles.covering(ctx.world, fleet, instance) is not None:
+        return False
+    return diagnosis.verdict_on(ctx, fleet, instance).cause in OWN

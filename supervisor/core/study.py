@@ -12,7 +12,7 @@ from supervisor.core import learnt, triage
 from supervisor.core.context import Context
 from supervisor.core.evidence import Tally
 from supervisor.core.fleet import Fleet
-from supervisor.core.pace import SAMPLE, Pace
+from supervisor.core.pace import SAMPLE, Pace, Slow
 from supervisor.core.settings import CheckPolicy
 from supervisor.core.terms import Role, Seconds, Status
 
@@ -34,10 +34,24 @@ def study(ctx: Context, fleet: Fleet) -> list[str]:
         blips.study(fleet.tallies[name], now, frozen=frozen)
     fleet.weigh(judgement)
     fleet.lifespan.serve(fleet.serving, min(elapsed, 2 * judgement.compare_every))
-    heard = [c.heartbeat for c in fleet.charts.values() if c.heartbeat is not None]
-    fleet.heartbeats_come = sum(1 for h in heard if h.is_fresh(now)) >= HALF * len(heard)
-    changed = [] if frozen and ctx.sight.blind else _compare(ctx, fleet, since)
+    changed = _listen(ctx, fleet)
+    changed += [] if frozen and ctx.sight.blind else _compare(ctx, fleet, since)
     learnt.save(ctx, fleet)
+    return changed
+
+
+def _listen(ctx: Context, fleet: Fleet) -> list[str]:
+    """Note whose own signs of life stay away while those of most come; return whom that begins, or ends, to matter."""
+    now = ctx.now.boot
+    heard = [c for c in fleet.charts.values() if c.heartbeat is not None]
+    silent = [c for c in heard if c.heartbeat is not None and not c.heartbeat.is_fresh(now)]
+    fleet.heartbeats_come = len(heard) - len(silent) >= HALF * len(heard)
+    away = {c.id for c in silent} if fleet.heartbeats_come and not ctx.sight.blind else set()
+    changed: list[str] = []
+    for chart in heard:
+        if (chart.mute_since is None) is (chart.id in away):
+            chart.mute_since = now if chart.id in away else None
+            changed.append(chart.id)
     return changed
 
 
@@ -102,6 +116,11 @@ def _compare(ctx: Context, fleet: Fleet, since: float) -> list[str]:
     return changed
 
 
+def _tells_more(slow: Slow, known: Slow) -> bool:
+    """Return whether what is slow says as much as what is known: only a liveness check may condemn in the end."""
+    return slow.check == known.check or (slow.role is Role.LIVENESS and known.role is not Role.LIVENESS)
+
+
 def _judge_pace(ctx: Context, fleet: Fleet, check: CheckPolicy, pace: Pace, since: float) -> list[str]:
     latest: dict[str, Seconds | None] = {}
     for name in pace.watched():
@@ -116,6 +135,8 @@ def _judge_pace(ctx: Context, fleet: Fleet, check: CheckPolicy, pace: Pace, sinc
     for name, slow in pace.compare(latest, ctx.settings.judgement, ctx.now.boot):
         chart = fleet.charts.get(name)
         if chart is not None and (slow is not None or (chart.slow is not None and chart.slow.check == check.name)):
+            if slow is not None and chart.slow is not None and not _tells_more(slow, chart.slow):
+                continue
             changed += [name] if (slow is None) is not (chart.slow is None) else []
             chart.slow = slow
     return changed

@@ -59,3 +59,17 @@ def test_one_that_was_removed_while_sick_counts_for_a_while() -> None:
     assert 1 == there.counts().sick
     there.expire(900.0, 1001.0)
     assert (0, 0) == (there.counts().sick, there.counts().total)
+
+
+def test_it_counts_what_would_be_if_some_were_sick() -> None:
+    """Just those, whoever else is; and nothing of it stays."""
+    there = Population()
+    for id in ("i-1", "i-2", "i-3"):
+        there.place(instance(id), machine(id, subnet="a1" if id != "i-3" else "b1"))
+    there.mark("i-1", Symptom(Pattern.UNREACHABLE), 1.0)
+    fails = Symptom(Pattern.ONE_CHECK, "page")
+    counts = there.supposing({"i-2": fails, "i-3": fails, "a stranger": fails})
+
+    assert (3, 2, {fails: 2}) == (counts.total, counts.sick, counts.symptoms)
+    assert (2, 1) == next((g.total, g.sick) for g in counts.groups if g.label == SUBNET)
+    assert ["i-1"] == list(there.sick)

@@ -136,3 +136,35 @@ def test_a_sentinel_blinds_by_what_it_stands_for(name: str) -> None:
     assert (2 if blind else 0) == sight.score  # it returns with its sentinels
     for sense in Sense:
         assert {s.of for s in signals if s.sense is sense and not s.ok} == set(sight.failing(sense))
+
+
+def watched(lost: Iterable[float], until: float) -> list[float]:
+    """Let the prober be lost in these seconds; return when sight was lost and when it was believed again, in turn."""
+    sight = Sight(Now(0.0, datetime(2026, 1, 1, tzinfo=UTC)))
+    moments, found, blind = set(lost), list[float](), False
+    for second in range(int(until)):
+        now = float(second)
+        sight.hear(sentinel("prober", ok=now not in moments))
+        sight.watch(now, Guards(sight_quiet=60.0))
+        if bool(sight.blind) is not blind:
+            blind = not blind
+            found.append(now)
+    return found
+
+
+FLICKERS: dict[str, tuple[list[float], list[float]]] = {
+    "a minute must be clear": ([10, 11], [10, 71]),
+    "what is lost again within it was never back": ([10, 40, 90], [10, 150]),
+    "what flickers must stay clear for twice as long": ([10, 100], [10, 70, 100, 220]),
+    "and then four times": ([10, 100, 300], [10, 70, 100, 220, 300, 540]),
+    "but no longer": ([10, 100, 300, 600], [10, 70, 100, 220, 300, 540, 600, 840]),
+    "what is lost half an hour later is another trouble": ([10, 1900], [10, 70, 1900, 1960]),
+}
+
+
+@pytest.mark.parametrize("name", FLICKERS)
+def test_sight_is_believed_again_when_it_has_been_clear_for_a_while(name: str) -> None:
+    """One trouble, told once: not each time that the eyes open for a moment."""
+    lost, expected = FLICKERS[name]
+
+    assert expected == watched(lost, 2000.0)

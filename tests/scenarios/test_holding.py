@@ -251,7 +251,9 @@ def test_a_failing_sentinel_blinds_and_an_amnesty_follows() -> None:
         assert [] == incidents(service)
         assert "sentinel prober fails: dead" == explained(service, victim)["blind"][0]
         service.report_sentinel("prober", ok=True)
-        await asyncio.sleep(1)
+        await asyncio.sleep(50)
+        assert "not yet over for 60s" in explained(service, victim)["blind"][0]
+        await asyncio.sleep(12)
         assert "amnesty" in explained(service, victim)
         await until(lambda: bool(incidents(service)), 120)
         await calm(service, world)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 
-from supervisor.core.model import Change, Instance, Resolution
+from supervisor.core.model import Change, CheckStanding, Incident, IncidentKind, Instance, Resolution
 from supervisor.core.requests import Launch
 from supervisor.core.settings import CheckPolicy, FleetPolicy
 from supervisor.core.signals import Result, SettingsLoaded
-from supervisor.core.terms import BootTime, Cause, Lifecycle, Role, Scope, Seconds, Status
+from supervisor.core.terms import BootTime, Cause, Lifecycle, Role, Scope, Seconds, Standing, Status
 from supervisor.core.verdict import Verdict
 from supervisor.runtime.service import Service
 from supervisor.sim.invariants import Evidence, check
@@ -52,6 +52,11 @@ async def proved(service: Service, world: World, count: int) -> None:
     """Wait until every machine has left probation."""
     await calm(service, world)
     await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == count, 3600)
+
+
+def troubles(service: Service) -> list[Incident]:
+    """Return the incidents of what many share."""
+    return [i for i in service.engine.ctx.world.all(Incident) if i.kind is IncidentKind.SHARED]
 
 
 def verdict(service: Service) -> Verdict:
@@ -139,7 +144,7 @@ def test_two_unrelated_deaths_are_both_healed() -> None:
 
 
 def test_a_check_that_was_changed_for_the_worse_is_named() -> None:
-    """All machines fail it from the reload on, and pass the other one: it is the check, and nobody is removed."""
+    """All machines fail it from the reload on: it is named though it has no vote yet, and nobody is touched."""
     policy = wide(6, "ab", ALIVE, PAGE)
     there, world = lying(policy)
 
@@ -148,11 +153,53 @@ def test_a_check_that_was_changed_for_the_worse_is_named() -> None:
         changed = replace(policy, checks=(ALIVE, replace(PAGE, version="2")))
         service.inbox.put(SettingsLoaded(settings(changed)))
         world.failing.add("page")
-        await until(lambda: names(service, Cause.CHECK, "page"), 60)
-        assert "check page was changed" in verdict(service).sentence
+        await until(lambda: bool(troubles(service)), 90)
+        (trouble,) = troubles(service)
+        assert (Cause.CHECK, "check page") == (trouble.verdict, trouble.about)
+        assert "check page was changed" in trouble.cause
         assert ["page"] == [c.target for c in service.engine.ctx.world.all(Change)]
-        await asyncio.sleep(200)
-        assert names(service, Cause.CHECK, "page")
+        await asyncio.sleep(600)
+        standing = service.engine.ctx.world.need(CheckStanding, "web", "page")
+        assert Standing.CONDEMNED is standing.standing
+        assert [trouble.id] == [i.id for i in troubles(service)]
+
+    there.live(story)
+    assert [] == removals(there.world)
+
+
+def test_a_check_that_goes_wrong_by_itself_is_named_and_has_no_vote_any_more() -> None:
+    """What answers it was changed, and nobody told us: it votes until the comparison of explanations accuses it."""
+    policy = wide(6, "ab", ALIVE, PAGE)
+    there, world = lying(policy)
+
+    async def story(service: Service, _: World) -> None:
+        await proved(service, world, 6)
+        world.failing.add("page")
+        await until(lambda: service.engine.ctx.fleets["web"].muted == {"page"}, 60)
+        await asyncio.sleep(900)
+        (trouble,) = troubles(service)
+        assert (Cause.CHECK, "check page") == (trouble.verdict, trouble.about)
+        assert Resolution.RECOVERED is trouble.resolution
+        assert 6 == len(instances(service, Lifecycle.IN_SERVICE))
+
+    there.live(story)
+    assert [] == removals(there.world)
+
+
+def test_who_goes_up_and_down_with_many_does_not_flap() -> None:
+    """A database that comes and goes: when all is over, nobody leaves the load balancer for what was not its own."""
+    there, world = lying(wide(12, "abc", ALIVE, DEEP))
+
+    async def story(service: Service, _: World) -> None:
+        await proved(service, world, 12)
+        for _round in range(4):
+            world.failing.add("deep")
+            await asyncio.sleep(60)
+            world.failing.clear()
+            await asyncio.sleep(60)
+        await asyncio.sleep(900)
+        assert 12 == len(instances(service, Lifecycle.IN_SERVICE))
+        assert not {"instance.flapping", "instance.withdrawn"} & {m.kind for m in there.chat.messages}
 
     there.live(story)
     assert [] == removals(there.world)

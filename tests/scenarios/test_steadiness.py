@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from supervisor.core.model import Learnt
+from supervisor.core.model import Instance, Learnt
 from supervisor.core.requests import Isolate
 from supervisor.core.settings import Guards
 from supervisor.core.signals import Beat, HeartbeatsReported, SelfReported
@@ -245,6 +245,28 @@ def test_heartbeats_that_stay_away_while_the_checks_pass_change_nothing() -> Non
 
     there.live(story)
     assert [] == removals(there.world)
+
+
+def test_a_machine_that_goes_mute_leaves_the_load_balancer_until_it_speaks_again() -> None:
+    """Its checks pass, but what it serves may be sick where none looks: reversible, and nobody is replaced for it."""
+    there = stage()
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world)
+        await beat(service, world, 200)
+        name = instances(service)[0].id
+        await beat(service, world, 320, but=name)
+        assert Lifecycle.IN_SERVICE is service.engine.ctx.world.need(Instance, name).lifecycle
+        await beat(service, world, 60, but=name)
+        assert Lifecycle.WITHDRAWN is service.engine.ctx.world.need(Instance, name).lifecycle
+        assert "its own signs of life have stayed away" in told(there, "instance.withdrawn")[0]
+        await beat(service, world, 900, but=name)
+        assert Lifecycle.WITHDRAWN is service.engine.ctx.world.need(Instance, name).lifecycle
+        await beat(service, world, 120)
+        assert Lifecycle.WITHDRAWN is not service.engine.ctx.world.need(Instance, name).lifecycle
+        assert [] == incidents(service)
+
+    there.live(story)
 
 
 def test_silence_and_a_stale_heartbeat_are_two_classes_of_evidence() -> None:

@@ -196,7 +196,7 @@ class Site:
     def _is_plain(self, box: Box) -> bool:
         if not self.is_up(box) or not self.is_reachable(box) or box.process is not Process.RUNNING:
             return False
-        if box.lies or box.sick_of or self.zones[box.zone].loss or box.burst_until > self.clock.now:
+        if box.mute or box.lies or box.sick_of or self.zones[box.zone].loss or box.burst_until > self.clock.now:
             return False
         return box.loss == 0 and box.slow == 1 and box.errors == 0
 
