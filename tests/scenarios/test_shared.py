@@ -60,14 +60,14 @@ def zone_a(ctx: Context, fleet: Fleet) -> Verdict | None:
     return Verdict(Cause.ZONE, "zone", "a", 0.99, ctx.now.boot, sentence=f"zone a: {len(ill)} sick (P 0.99)")
 
 
-def accusing(cause: Cause, label: str, value: str) -> Script:
-    """Accuse one thing while two machines are unwell."""
+def accusing(cause: Cause, label: str, value: str, least: int = 2) -> Script:
+    """Accuse one thing while so many machines are unwell."""
 
     def say(ctx: Context, fleet: Fleet) -> Verdict | None:
         ill = len(fleet.sick | fleet.suspects)
         sentence = f"{label} {value}: {ill} sick (P 0.97)"
         ranked = (Explanation(cause, label, value, 0.97), Explanation(Cause.INSTANCE, "", "", 0.03))
-        return Verdict(cause, label, value, 0.97, ctx.now.boot, ranked, sentence) if ill >= 2 else None
+        return Verdict(cause, label, value, 0.97, ctx.now.boot, ranked, sentence) if ill >= least else None
 
     return say
 
@@ -196,7 +196,7 @@ PLACES = tuple(Placement(zone, (("type", kind),)) for kind in ("large", "small")
 
 def test_bad_hardware_is_replaced_by_other_hardware_one_wave_after_another(judged: Callable[[Script], None]) -> None:
     """Never more of what is accused while anything else can be had; one message wakes people, for all of them."""
-    judged(accusing(Cause.COHORT, "type", "large"))
+    judged(accusing(Cause.COHORT, "type", "large", least=1))
     policy = fleet(9, placements=PLACES)
     there = stage(settings(policy, guards=Guards(rescue_after=86400.0, cooldown=0.0, breaker_share=0.5)))
 
