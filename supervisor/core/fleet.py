@@ -36,7 +36,7 @@ class Fleet:
         self.boots = Boots()
         self.lifespan = Lifespan()
         self.heartbeats_come = True  # of most that were ever heard
-        self.studied_at = self.saved_at = now
+        self.studied_at = self.saved_at = self.amnesty_from = now
         self.stretch = 1.0
         self.charts: dict[str, Chart] = {}
         self.sick: set[str] = set()
@@ -57,13 +57,11 @@ class Fleet:
         self.half_open_until: BootTime = float("-inf")  # machines are healed one at a time till then
         self.shared_calm: BootTime | None = None  # since when nothing speaks for the shared trouble that stands
         self.shared_over = ""  # of which trouble most are well again, though the verdict still names it
-        self.stops_told = self.reclaims_told = float(
-            "-inf"
-        )  # when last: users stop machines, the cloud takes some back
+        # When it was last told that users stop machines, and that the cloud takes some back.
+        self.stops_told = self.reclaims_told = float("-inf")
         self.muted: frozenset[str] = frozenset()  # checks without a vote
         self.cursor = ""  # of a crowd, who was looked at last
         self.decided_at: BootTime = float("-inf")
-        self.amnesty_from = now
         self.inventories = 0  # whole answers since the amnesty began
         self.inventory_at: BootTime | None = None
         self.inventory_error = ""

@@ -213,7 +213,7 @@ def test_bad_hardware_is_replaced_by_other_hardware_one_wave_after_another(judge
 
     there.live(story)
     assert 1 == len([text for text in told(there, "incident.opened") if "type large" in text])
-    assert not [text for text in told(there, "incident.opened") if "is sick" in text]
+    assert 2 == len(told(there, "incident.joined"))
     safe(there)
 
 
