@@ -74,10 +74,9 @@ class Fleet:
         self.muted: frozenset[str] = frozenset()  # checks without a vote
         self.cursor = ""  # of a crowd, who was looked at last
         self.decided_at: BootTime = float("-inf")
-        self.inventories = 0  # whole answers since the amnesty began
+        self.inventories = self.inventory_failures = 0  # whole answers since the amnesty began; answers that failed
         self.inventory_at: BootTime | None = None
         self.inventory_error = ""
-        self.inventory_failures = 0
         self.last_launch_failure: BootTime | None = None
         self.capacity_refused: dict[Placement, BootTime] = {}  # when each refused
         self.verdict: Verdict = well(now)
