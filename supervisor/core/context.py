@@ -307,7 +307,7 @@ class Context:
             zone_concurrent=sum(1 for z in busy.values() if z == zone),
             zone_allowed=share(guards.concurrent_zone_share, in_zone),
             credits=share(guards.concurrent_share, policy.desired) - spent,
-            hourly=sum(1 for r in recent if r.fleet == name and r.instance != own and self.now.wall - r.at < HOUR),
+            hourly=self.removed_lately(name, own),
             hourly_allowed=share(guards.hourly_share, policy.desired, least=guards.hourly_least),
             daily=sum(1 for r in recent if r.fleet == name and r.instance != own),
             daily_allowed=share(guards.daily_share, policy.desired, least=guards.daily_least),
@@ -341,9 +341,7 @@ class Context:
             permit=self._permit(name, workflow),
             half_open=half_open,
             waves=(begun, unproved),
-            surprise_allowed=max(
-                guards.hourly_least, ceil(guards.surprise_times * fleet.failure_rate * policy.desired)
-            ),
+            surprise_allowed=self.surprise_allowed(fleet),
             extra=self._extra(fleet),
             extra_allowed=max(guards.extra_least, ceil(guards.extra_share * policy.desired)),
             image_trouble=f"{suspect.version or suspect.id}: {suspect.standing_why}"
@@ -384,6 +382,17 @@ class Context:
             and step.verb is Verb.ISOLATE
             and self.world.get(Step, w.id, step.name, w.attempt) is not None
         }
+
+    def removed_lately(self, fleet: str, own: str = "") -> int:
+        """Return how many removals a fleet has had within the hour, but for one machine's own."""
+        ours = (r for r in self.world.values(Removal) if r.fleet == fleet and r.instance != own)
+        return sum(1 for removal in ours if self.now.wall - removal.at < HOUR)
+
+    def surprise_allowed(self, fleet: Fleet) -> int:
+        """Return how many removals within an hour surprise nobody; one more needs everything weighed."""
+        guards = self.settings.guards
+        expected = guards.surprise_times * fleet.failure_rate * fleet.policy.desired
+        return max(guards.hourly_least, ceil(expected))
 
     def suspect_image(self, fleet: str) -> Image | None:
         """Return the image of a fleet that is on trial: nothing but its control is launched meanwhile."""
