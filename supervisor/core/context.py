@@ -15,9 +15,9 @@ from math import ceil
 from supervisor.core import challenge, troubles
 from supervisor.core.bucket import Bucket
 from supervisor.core.fleet import Fleet
-from supervisor.core.guards import Facts, breaker_allows, floors, share, wave_base
+from supervisor.core.guards import Facts, breaker_allows, floors, share
 from supervisor.core.health import Chart
-from supervisor.core.journal import Step, Subject, Verb, Workflow, WorkflowKind, WorkflowState
+from supervisor.core.journal import Step, Subject, Verb, Workflow, WorkflowKind
 from supervisor.core.machine import MachineState, TargetHealth
 from supervisor.core.model import (
     AuditEntry,
@@ -35,11 +35,11 @@ from supervisor.core.model import (
 from supervisor.core.settings import Settings
 from supervisor.core.sight import Sight
 from supervisor.core.signals import Event, Forget, IncidentTold, InstanceMoved, Observe, Said, Turn
+from supervisor.core.spending import Spending, count, others
 from supervisor.core.terms import COMING, BootTime, Cause, Health, Lifecycle, Mode, Now, Seconds, Standing
 from supervisor.core.world import World
 
 StepKey = tuple[int, str, int]
-HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 KILL_SWITCH = "file"
 KEPT_NOTES = 200
@@ -60,6 +60,10 @@ class Context:
         self.bucket = Bucket(now.boot)
         self.fleets: dict[str, Fleet] = {}
         self.owners: dict[str, Fleet] = {}  # instance -> its fleet, for everyone who has a chart
+        self.slots_known: dict[
+            str, tuple[int, int]
+        ] = {}  # fleet -> slots wanted, and slot changes, when all were there
+        self._counted: tuple[tuple[int, Now, Settings], dict[str, Spending]] = ((-1, now, settings), {})
         self.flying: set[StepKey] = set()  # steps given to an executor in this life, and not yet answered
 
     # -- time
@@ -163,6 +167,7 @@ class Context:
             fleet.set_serving(chart, serving=False)
             for group in (fleet.sick, fleet.suspects, fleet.silent, fleet.unready, fleet.unknown):
                 group.discard(instance.id)
+            fleet.lately.edges += 1
         else:
             self.observe(fleet, instance)
 
@@ -247,33 +252,19 @@ class Context:
             fleet.storm_seen = now
         calm_in = 0.0 if fleet.storm_seen is None else fleet.storm_seen + guards.breaker_quiet - now
 
-        under_way = {w.patient or w.id: w for w in map(self._workflow, sorted(world.running[name]))}
-        busy = {
-            w.patient: self._zone(w.patient)
-            for w in under_way.values()
-            if w.kind is WorkflowKind.REMEDIATE and w.patient != own and not self._is_proved(w)
-        }
-        open_removals = [world.need(Removal, number) for number in sorted(world.unsettled[name])]
-        for removal in open_removals:
-            done = self._workflow(removal.workflow)
-            if removal.instance != own and done.state is not WorkflowState.FAILED:
-                busy.setdefault(removal.instance, removal.zone)
-        spent = sum(1 for removal in open_removals if removal.instance != own)
+        spent = self._spending(fleet)
         concurrent = share(guards.concurrent_share, policy.desired)
         half_open = now < fleet.half_open_until
         if now - self.started.boot < judgement.cold_start or half_open:
             concurrent = 1
-        recent = [r for r in world.values(Removal) if self.now.wall - r.at < DAY]
         in_zone = max(1, policy.desired // max(1, len(policy.zones)))
         costly = [i for i in world.kept[name] - {own} if not world.need(Quarantine, i).stopped]
-        failures = sum(world.need(Slot, name, n).failures for n in world.failing_slots[name])
         try_again = fleet.last_launch_failure is None or now - fleet.last_launch_failure >= guards.launch_half_open
         own_number = workflow.id if workflow is not None else 0
         # One try at a time: who waits besides it learns from it.
-        try_again = try_again and not any(w.zone and w.id != own_number for w in under_way.values())
+        try_again = try_again and not any(w.zone and w.id != own_number for w in spent.under_way)
         suspect = self.suspect_image(name)
         launches = workflow.image if workflow is not None else suspect.id if suspect is not None else ""
-        begun, unproved = self._waves(name, own)
         age = None if fleet.inventory_at is None else now - fleet.inventory_at
         verdict, explaining = fleet.investigation.verdict_on(own, fleet.verdict), self.settings.explaining
         asked_for = workflow is not None and workflow.actor != "sickbay"
@@ -298,31 +289,31 @@ class Context:
             lb_floor=lb_floor,
             serving_floor=serving_floor,
             sick_lately=len(sick),
-            unwell=len(fleet.suspects.union(sick)),
+            unwell=fleet.unwell(guards.breaker_window, now),
             sick_allowed=allowed,
             breaker_quiet=max(0.0, calm_in),
-            concurrent=len(busy),
+            concurrent=spent.concurrent(own),
             concurrent_allowed=concurrent,
             zone=zone,
-            zone_concurrent=sum(1 for z in busy.values() if z == zone),
+            zone_concurrent=spent.in_zone(zone, own),
             zone_allowed=share(guards.concurrent_zone_share, in_zone),
-            credits=share(guards.concurrent_share, policy.desired) - spent,
-            hourly=self.removed_lately(name, own),
+            credits=share(guards.concurrent_share, policy.desired) - others(spent.unsettled, own),
+            hourly=others(spent.hour, own),
             hourly_allowed=share(guards.hourly_share, policy.desired, least=guards.hourly_least),
-            daily=sum(1 for r in recent if r.fleet == name and r.instance != own),
+            daily=others(spent.day, own),
             daily_allowed=share(guards.daily_share, policy.desired, least=guards.daily_least),
-            global_hourly=sum(1 for r in recent if r.instance != own and self.now.wall - r.at < HOUR),
+            global_hourly=others(spent.everywhere, own),
             global_allowed=guards.global_hourly,
             lineage=self.lineage(place),
             lineage_allowed=guards.lineage_limit,
             cooldown_left=self._cooldown(place),
             needs_human=place.needs_human if place else "",
-            quarantined=len((world.kept[name] | self._being_isolated(under_way.values())) - {own}),
+            quarantined=len((world.kept[name] | self._being_isolated(spent.under_way)) - {own}),
             quarantine_allowed=guards.quarantine_cap,
-            launch_failures=failures,
+            launch_failures=spent.failures,
             launch_allowed=guards.launch_failures,
             launch_half_open=try_again and self.since(self.started.wall) >= guards.launch_half_open,
-            instances=sum(len(members) for members in world.members.values()),
+            instances=spent.instances,
             instances_allowed=guards.max_instances,
             group=policy.group,
             kept_cost=24 * policy.hourly_price * len(costly),
@@ -340,9 +331,9 @@ class Context:
             waiver=self._waiver(fleet, own),
             permit=self._permit(name, workflow),
             half_open=half_open,
-            waves=(begun, unproved),
+            waves=spent.waves(world, own),
             surprise_allowed=self.surprise_allowed(fleet),
-            extra=self._extra(fleet),
+            extra=spent.extra,
             extra_allowed=max(guards.extra_least, ceil(guards.extra_share * policy.desired)),
             image_trouble=f"{suspect.version or suspect.id}: {suspect.standing_why}"
             if suspect is not None and launches == suspect.id
@@ -383,10 +374,9 @@ class Context:
             and self.world.get(Step, w.id, step.name, w.attempt) is not None
         }
 
-    def removed_lately(self, fleet: str, own: str = "") -> int:
-        """Return how many removals a fleet has had within the hour, but for one machine's own."""
-        ours = (r for r in self.world.values(Removal) if r.fleet == fleet and r.instance != own)
-        return sum(1 for removal in ours if self.now.wall - removal.at < HOUR)
+    def removed_lately(self, fleet: Fleet) -> int:
+        """Return how many removals a fleet has had within the hour."""
+        return others(self._spending(fleet).hour, "")
 
     def surprise_allowed(self, fleet: Fleet) -> int:
         """Return how many removals within an hour surprise nobody; one more needs everything weighed."""
@@ -398,30 +388,15 @@ class Context:
         """Return the image of a fleet that is on trial: nothing but its control is launched meanwhile."""
         return next((i for i in self.world.all(Image) if i.fleet == fleet and i.standing is Standing.SUSPECT), None)
 
-    def _extra(self, fleet: Fleet) -> int:
-        """Return how many machines run besides those wanted; those added in a storm have a limit of their own."""
-        world, name = self.world, fleet.policy.name
-        stopped = sum(1 for kept in world.kept[name] if world.need(Quarantine, kept).stopped)
-        rescues = {self._workflow(number).candidate for number in world.rescues[name]} & world.members[name]
-        added = sum(1 for i in rescues if world.need(Instance, i).slot is None)
-        return len(world.members[name]) - stopped - added - fleet.policy.desired
-
-    def _waves(self, fleet: str, own: str) -> tuple[int, int]:
-        """Return how many removals belong to the present spell, and how many of its earlier waves are not yet proved."""
-        spell: list[Removal] = []
-        later, gap = self.now.wall, timedelta(seconds=self.settings.guards.wave_gap)
-        ours = (r for r in self.world.values(Removal) if r.fleet == fleet and r.instance != own)
-        for removal in sorted(ours, key=lambda r: r.at, reverse=True):
-            waits = removal.settled_at is None and self._workflow(removal.workflow).state is not WorkflowState.FAILED
-            if not waits and later - removal.at > gap:
-                break
-            spell.append(removal)
-            later = removal.at
-        spell.reverse()
-        earlier = spell[: wave_base(len(spell))]
-        failed = WorkflowState.FAILED
-        unproved = [r for r in earlier if r.settled_at is None and self._workflow(r.workflow).state is not failed]
-        return len(spell), len(unproved)
+    def _spending(self, fleet: Fleet) -> Spending:
+        """Return what is under way and was spent; counted once while neither records nor time move."""
+        guards, basis = self.settings.guards, (self.world.version, self.now, self.settings)
+        if self._counted[0] != basis:
+            self._counted = (basis, {})
+        policy, known = fleet.policy, self._counted[1]
+        if policy.name not in known:
+            known[policy.name] = count(self.world, policy.name, policy.desired, self.now.wall, guards.wave_gap)
+        return known[policy.name]
 
     def _shared(self, fleet: Fleet, instance: Instance | None) -> str:
         trouble = troubles.covering(self.world, fleet, instance) if instance is not None else None

@@ -5,6 +5,8 @@ Counters change with each edge of one instance, never by walking the fleet.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from supervisor.core.blips import Blips
 from supervisor.core.boots import Boots
 from supervisor.core.evidence import Evidence, Tally, Weights, new_tally, weights
@@ -18,6 +20,16 @@ from supervisor.core.terms import BootTime, FleetState, Health, Role, Seconds
 from supervisor.core.verdict import Verdict, well
 
 PARDONED = Finding(Health.SUSPECT, "nothing that has a vote speaks against it any more, not yet for long enough")
+
+
+@dataclass(slots=True)
+class Lately:
+    """Who was sick lately, kept while nothing changes that it rests on: in a mass failure many ask."""
+
+    edges: int = 0  # grows with every change of the groups by health
+    basis: tuple[BootTime, Seconds, int, int, int] | None = None
+    sick: set[str] = field(default_factory=set)
+    unwell: int = 0  # these, and all suspects
 
 
 class Fleet:
@@ -34,8 +46,7 @@ class Fleet:
         self.boots = Boots()
         self.lifespan = Lifespan()
         self.heartbeats_come = True  # of most that were ever heard
-        self.studied_at = now
-        self.saved_at = now
+        self.studied_at = self.saved_at = self.amnesty_from = now
         self.stretch = 1.0
         self.charts: dict[str, Chart] = {}
         self.sick: set[str] = set()
@@ -49,6 +60,7 @@ class Fleet:
         self.watched: set[str] = set()  # whose checks run
         self.well: set[str] = set()  # of those, who is healthy
         self.turned_sick: dict[str, BootTime] = {}
+        self.lately = Lately()
         self.storm_seen: BootTime | None = None
         self.storm = False
         self.storm_calm: BootTime | None = None  # since when no more are sick than allowed, while the storm lasts
@@ -59,7 +71,6 @@ class Fleet:
         self.muted: frozenset[str] = frozenset()  # checks without a vote
         self.cursor = ""  # of a crowd, who was looked at last
         self.decided_at: BootTime = float("-inf")
-        self.amnesty_from = now
         self.inventories = 0  # whole answers since the amnesty began
         self.inventory_at: BootTime | None = None
         self.inventory_error = ""
@@ -186,6 +197,7 @@ class Fleet:
         if chart is None:
             return
         self.unwatch(chart)
+        self.lately.edges += 1
         if chart.serving:
             self.serving -= 1
         for group in (self.sick, self.suspects, self.silent, self.unready, self.unknown, self.withdrawn):
@@ -206,6 +218,7 @@ class Fleet:
         )
         if edge:
             name = chart.id
+            self.lately.edges += 1
             _put(self.sick, name, member=finding.health is Health.SICK)
             _put(self.suspects, name, member=finding.health is Health.SUSPECT)
             _put(self.unknown, name, member=finding.health is Health.UNKNOWN)
@@ -251,6 +264,7 @@ class Fleet:
             chart.reset()
             self.set_serving(chart, serving=False)
         self.unknown = set(self.charts)
+        self.lately.edges += 1
         for group in (self.sick, self.suspects, self.silent, self.unready, self.well):
             group.clear()
         for pace in self.paces.values():
@@ -261,9 +275,27 @@ class Fleet:
         """Return everyone who turned sick within the window, removed or not, is sick now, or has fallen silent.
 
         A single lost answer is no silence: it counts once the machine counts as sick beside others.
+        The set is the fleet's own, for all who ask while nothing changes: they must not change it.
         """
-        self.turned_sick = {i: at for i, at in self.turned_sick.items() if now - at <= window}
-        return set(self.turned_sick) | self.sick | (self.silent & self.investigation.population.sick.keys())
+        lately, population = self.lately, self.investigation.population
+        if (now, window, lately.edges, population.version, len(self.turned_sick)) != lately.basis:
+            self.turned_sick = {i: at for i, at in self.turned_sick.items() if now - at <= window}
+            lately.sick = set(self.turned_sick) | self.sick | (self.silent & population.sick.keys())
+            lately.unwell = len(self.suspects | lately.sick)
+            lately.basis = (now, window, lately.edges, population.version, len(self.turned_sick))
+        return lately.sick
+
+    def unwell(self, window: Seconds, now: BootTime) -> int:
+        """Return how many are suspect, or were sick within the window."""
+        self.sick_lately(window, now)
+        return self.lately.unwell
+
+    def was_sick_lately(self, instance: str, window: Seconds, now: BootTime) -> bool:
+        """Return whether `sick_lately` names a machine, without naming the others."""
+        at = self.turned_sick.get(instance)
+        if instance in self.sick or (at is not None and now - at <= window):
+            return True
+        return instance in self.silent and instance in self.investigation.population.sick
 
 
 def _put(group: set[str], name: str, *, member: bool) -> None:

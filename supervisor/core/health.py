@@ -123,9 +123,10 @@ class Chart:
         later = None
         for e in self.checks.values():
             if e.role is Role.LIVENESS or e.role is Role.READINESS:
-                if e.last is None or not e.is_quiet:
+                last = e.last
+                if last is None or not e.is_quiet:
                     return None
-                at = e.last + e.weights.stale_after
+                at = last + e.weights.stale_after
                 later = at if later is None or at < later else later
         return later if later is not None and later > now else None
 

@@ -35,17 +35,20 @@ class Heartbeat:
         """Take one beat; one that is older than the last, or was counted, says nothing new."""
         if at <= self.last:
             return
-        if self.beats:
-            gap = at - self.last
-            weight = 1 / min(self.beats, WINDOW)
-            off = gap - self.mean
+        beats = self.beats
+        if beats:
+            weight = 1 / (beats if beats < WINDOW else WINDOW)
+            off = at - self.last - self.mean
             self.mean += weight * off
             self._variance = (1 - weight) * (self._variance + weight * off * off)
-        self.beats += 1
+        self.beats = beats + 1
         self.last = at
-        self._expected = self.mean + judgement.heartbeat_pause
-        self._deviation = max(judgement.heartbeat_deviation, sqrt(self._variance))
-        self._set_limit(judgement)
+        self._expected = expected = self.mean + judgement.heartbeat_pause
+        deviation = sqrt(self._variance)
+        if deviation < judgement.heartbeat_deviation:
+            deviation = judgement.heartbeat_deviation
+        self._deviation = deviation
+        self.stale_at = at + expected + _deviations(judgement.heartbeat_phi) * deviation
 
     def excuse(self, now: BootTime, judgement: Judgement) -> None:
         """Begin to wait afresh: beats may have been missed by us."""

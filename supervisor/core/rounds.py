@@ -84,8 +84,9 @@ class Rounds:
     def _count_failure(self, fleet: Fleet, chart: Chart, health: Health) -> None:
         """Count a machine that turns sick by itself; what many share says nothing of how long one lives."""
         if health is Health.SICK and chart.finding.health is not Health.SICK:
-            lately = fleet.sick_lately(self._ctx.settings.guards.breaker_window, self._ctx.now.boot)
-            if fleet.verdict.cause is Cause.INSTANCE and not fleet.storm and chart.id not in lately:
+            alone = fleet.verdict.cause is Cause.INSTANCE and not fleet.storm
+            window, now = self._ctx.settings.guards.breaker_window, self._ctx.now.boot
+            if alone and not fleet.was_sick_lately(chart.id, window, now):
                 fleet.lifespan.failures += 1
 
     def _surroundings(self, fleet: Fleet, instance: Instance, chart: Chart) -> Surroundings:

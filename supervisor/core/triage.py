@@ -105,7 +105,10 @@ def _patients(ctx: Context, fleet: Fleet) -> list[str]:
 def _ensure_slots(ctx: Context, fleet: Fleet) -> None:
     world, name, desired = ctx.world, fleet.policy.name, fleet.policy.desired
     numbers = world.slots_of[name]
-    if len(numbers) != desired or (numbers and max(numbers) >= desired):
+    known = (desired, world.slot_changes)
+    if ctx.slots_known.get(name) != known and numbers == set(range(desired)):
+        ctx.slots_known[name] = known
+    if ctx.slots_known.get(name) != known:
         for number in range(desired):
             if number not in numbers:
                 world.put(Slot(name, number))
@@ -217,12 +220,12 @@ def _state(ctx: Context, fleet: Fleet) -> None:
     name = fleet.policy.name
     if not is_amnesty_over(ctx, fleet) or fleet.inventory_at is None or ctx.sight.blind:
         return  # unknown is not down
+    found = (ctx.world.need(Incident, n) for n in ctx.world.open_of[name])
+    open_incidents = [i for i in found if i.state is not IncidentState.RESOLVED]
+    is_short = bool(open_incidents) or fleet.serving + len(fleet.suspects) < fleet.policy.desired
+    if fleet.state is FleetState.DEGRADED and fleet.serving > 0 and is_short:
+        return  # of a crowd of suspects nobody need be counted: it would change nothing
     serving = fleet.serving + sum(1 for n in fleet.suspects if _may_serve(fleet.charts[n]))
-    open_incidents = [
-        i
-        for i in (ctx.world.need(Incident, n) for n in ctx.world.open_of[name])
-        if i.state is not IncidentState.RESOLVED
-    ]
     if serving == 0 and fleet.policy.desired > 0:
         state = FleetState.DOWN
     elif serving >= fleet.policy.desired and not open_incidents:

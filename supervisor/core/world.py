@@ -49,6 +49,8 @@ class World:
         self._tables: dict[type, dict[Key, Record]] = defaultdict(dict)
         self._undo: dict[tuple[type, Key], Record | None] = {}
         self._audit: list[AuditEntry] = []
+        self.version = 0  # grows with every record that is written or taken back
+        self.slot_changes = 0  # grows with every slot that comes or goes
         self.members: dict[str, set[str]] = defaultdict(set)  # fleet -> instances not retired
         self.slots_of: dict[str, set[int]] = defaultdict(set)
         self.free_slots: dict[str, set[int]] = defaultdict(set)
@@ -174,8 +176,11 @@ class World:
     # -- indexes
 
     def _set(self, kind: type, key: Key, record: Record | None) -> None:
+        self.version += 1
         table = self._tables[kind]
         old = table.get(key)
+        if kind is Slot and (old is None or record is None):
+            self.slot_changes += 1
         if old is not None:
             self._index(old, add=False)
         if record is None:
