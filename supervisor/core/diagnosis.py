@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import burst, challenge, changes, explaining, signature
+from supervisor.core import burst, challenge, changes, explaining, notices, signature
 from supervisor.core.changes import Recent
 from supervisor.core.context import Context
 from supervisor.core.explaining import Beacon, Picture
@@ -52,8 +52,8 @@ def observe(ctx: Context, fleet: Fleet, instance: Instance, chart: Chart) -> Non
     if instance.lifecycle in COMING:
         return
     case, now = fleet.investigation, ctx.now.boot
-    if ctx.is_replaced(instance.id):
-        case.population.leave(instance.id)  # what is left of it is tidying
+    if ctx.is_replaced(instance.id) or notices.is_leaving(chart.machine):
+        case.population.leave(instance.id)  # what is left of it is tidying, or an end that was announced
         return
     member = case.population.place(instance, chart.machine)
     before = member.symptom

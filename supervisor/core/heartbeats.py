@@ -37,7 +37,7 @@ class Heartbeat:
             return
         beats = self.beats
         if beats:
-            weight = 1 / (beats if beats < WINDOW else WINDOW)
+            weight = 1 / min(WINDOW, beats)
             off = at - self.last - self.mean
             self.mean += weight * off
             self._variance = (1 - weight) * (self._variance + weight * off * off)
@@ -45,8 +45,7 @@ class Heartbeat:
         self.last = at
         self._expected = expected = self.mean + judgement.heartbeat_pause
         deviation = sqrt(self._variance)
-        if deviation < judgement.heartbeat_deviation:
-            deviation = judgement.heartbeat_deviation
+        deviation = max(deviation, judgement.heartbeat_deviation)
         self._deviation = deviation
         self.stale_at = at + expected + _deviations(judgement.heartbeat_phi) * deviation
 
