@@ -131,7 +131,8 @@ def _judge(ctx: Context, fleet: Fleet, counts: Counts, said: tuple[Beacon, ...])
     """Weigh what is seen, and conclude."""
     now = ctx.now.boot
     recent = changes.recent(ctx, fleet)
-    if counts.sick == 0 or (counts.sick == 1 and _is_alone(fleet, counts, recent, said)):
+    surprising = ctx.removed_lately(fleet) >= ctx.surprise_allowed(fleet)
+    if counts.sick == 0 or (counts.sick == 1 and not surprising and _is_alone(fleet, counts, recent, said)):
         return Verdict(Cause.INSTANCE, "", "", 1.0, now, (), _alone(counts))
     picture = Picture(counts, recent, said)
     ranked = explaining.weigh(picture)
