@@ -114,12 +114,14 @@ def retry(
 @app.command()
 def promote(
     fleet: Annotated[str, typer.Argument(help="The fleet's name.")],
+    absolve: Annotated[bool, typer.Option("--absolve", help="Even if the image was condemned: it is cleared.")] = False,
     reason: ReasonOption = "",
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Make the configured image the one that healing launches."""
-    ask(config, "promote", {"fleet": fleet, "reason": reason}, as_json=as_json)
+    said: dict[str, bool | str] = {"fleet": fleet, "reason": reason}
+    ask(config, "promote", said | ({"absolve": True} if absolve else {}), as_json=as_json)
 
 
 @app.command()

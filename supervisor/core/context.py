@@ -41,7 +41,6 @@ from supervisor.core.terms import COMING, BootTime, Cause, Health, Lifecycle, Mo
 from supervisor.core.world import World
 
 StepKey = tuple[int, str, int]
-HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 KILL_SWITCH = "file"
 KEPT_NOTES = 200
@@ -338,9 +337,7 @@ class Context:
             permit=self._permit(name, workflow),
             half_open=half_open,
             waves=spent.waves(world, own),
-            surprise_allowed=max(
-                guards.hourly_least, ceil(guards.surprise_times * fleet.failure_rate * policy.desired)
-            ),
+            surprise_allowed=self.surprise_allowed(fleet),
             extra=spent.extra,
             extra_allowed=max(guards.extra_least, ceil(guards.extra_share * policy.desired)),
             image_trouble=f"{suspect.version or suspect.id}: {suspect.standing_why}"
@@ -381,6 +378,16 @@ class Context:
             and step.verb is Verb.ISOLATE
             and self.world.get(Step, w.id, step.name, w.attempt) is not None
         }
+
+    def removed_lately(self, fleet: Fleet) -> int:
+        """Return how many removals a fleet has had within the hour."""
+        return others(self._spending(fleet).hour, "")
+
+    def surprise_allowed(self, fleet: Fleet) -> int:
+        """Return how many removals within an hour surprise nobody; one more needs everything weighed."""
+        guards = self.settings.guards
+        expected = guards.surprise_times * fleet.failure_rate * fleet.policy.desired
+        return max(guards.hourly_least, ceil(expected))
 
     def suspect_image(self, fleet: str) -> Image | None:
         """Return the image of a fleet that is on trial: nothing but its control is launched meanwhile."""

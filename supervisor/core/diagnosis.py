@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import burst, challenge, changes, explaining, signature
+from supervisor.core import burst, challenge, changes, explaining, notices, signature
 from supervisor.core.changes import Recent
 from supervisor.core.context import Context
 from supervisor.core.explaining import Beacon, Picture
@@ -52,8 +52,8 @@ def observe(ctx: Context, fleet: Fleet, instance: Instance, chart: Chart) -> Non
     if instance.lifecycle in COMING:
         return
     case, now = fleet.investigation, ctx.now.boot
-    if ctx.is_replaced(instance.id):
-        case.population.leave(instance.id)  # what is left of it is tidying
+    if ctx.is_replaced(instance.id) or notices.is_leaving(chart.machine):
+        case.population.leave(instance.id)  # what is left of it is tidying, or an end that was announced
         return
     member = case.population.place(instance, chart.machine)
     before = member.symptom
@@ -131,7 +131,8 @@ def _judge(ctx: Context, fleet: Fleet, counts: Counts, said: tuple[Beacon, ...])
     """Weigh what is seen, and conclude."""
     now = ctx.now.boot
     recent = changes.recent(ctx, fleet)
-    if counts.sick == 0 or (counts.sick == 1 and _is_alone(fleet, counts, recent, said)):
+    surprising = ctx.removed_lately(fleet) >= ctx.surprise_allowed(fleet)
+    if counts.sick == 0 or (counts.sick == 1 and not surprising and _is_alone(fleet, counts, recent, said)):
         return Verdict(Cause.INSTANCE, "", "", 1.0, now, (), _alone(counts))
     picture = Picture(counts, recent, said)
     ranked = explaining.weigh(picture)

@@ -6,6 +6,7 @@ Counters change with each edge of one instance, never by walking the fleet.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from supervisor.core.blips import Blips
 from supervisor.core.boots import Boots
@@ -52,6 +53,7 @@ class Fleet:
         self.sick: set[str] = set()
         self.suspects: set[str] = set()
         self.silent: set[str] = set()
+        self.came_up: dict[str, datetime] = {}  # image -> when the newest machine was launched from it that has served
         self.fenced: dict[str, BootTime] = {}  # those that came back from their end, and when they were last kept out
         self.unready: set[str] = set()
         self.unknown: set[str] = set()
@@ -67,11 +69,12 @@ class Fleet:
         self.half_open_until: BootTime = float("-inf")  # machines are healed one at a time till then
         self.shared_calm: BootTime | None = None  # since when nothing speaks for the shared trouble that stands
         self.shared_over = ""  # of which trouble most are well again, though the verdict still names it
-        self.stops_told: BootTime = float("-inf")  # when it was last told that users stop machines
+        # When it was last told that users stop machines, and that the cloud takes some back.
+        self.stops_told = self.reclaims_told = float("-inf")
         self.muted: frozenset[str] = frozenset()  # checks without a vote
         self.cursor = ""  # of a crowd, who was looked at last
         self.decided_at: BootTime = float("-inf")
-        self.inventories = self.inventory_failures = 0  # whole answers since the amnesty began; failed ones
+        self.inventories = self.inventory_failures = 0  # whole answers since the amnesty began; answers that failed
         self.inventory_at: BootTime | None = None
         self.inventory_error = ""
         self.last_launch_failure: BootTime | None = None

@@ -200,7 +200,8 @@ def judge(chart: Chart, judgement: Judgement, around: Surroundings, now: BootTim
     if flaps and _is_given_up(chart, liveness, judgement, now):
         condemned = condemned or f"{flaps}, for the {wording.nth(chart.flapping)} time within a day"
     not_ready = any(
-        e.role is Role.READINESS and _has_failed_long(e, judgement, around, now) and not e.is_stale(now) for e in asked
+        e.role is Role.READINESS and e.fails > 0 and _has_failed_long(e, judgement, around, now) and not e.is_stale(now)
+        for e in asked
     )
     mute = wording.mute(chart.mute_since, judgement, now)
     unready = not_ready or bool(flaps) or chart.slow is not None or bool(mute)

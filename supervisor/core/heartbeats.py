@@ -37,7 +37,7 @@ class Heartbeat:
             return
         beats = self.beats
         if beats:
-            weight = 1 / (min(WINDOW, beats))
+            weight = 1 / min(WINDOW, beats)
             off = at - self.last - self.mean
             self.mean += weight * off
             self._variance = (1 - weight) * (self._variance + weight * off * off)

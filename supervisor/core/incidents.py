@@ -63,7 +63,13 @@ def open_missing(ctx: Context, fleet: Fleet, missing: int) -> Incident:
     present = fleet.policy.desired - missing
     cause = f"{missing} of {fleet.policy.desired} machines are missing"
     incident = _open(ctx, fleet, "", IncidentKind.MISSING, cause, suspected_seconds=0.0)
-    return ctx.note(incident, "incident.opened", f"{fleet.policy.name}: {cause} ({present} present)")
+    # What the cloud takes back with a notice was told with the notice: nobody need get up for it.
+    announced = ctx.now.boot - fleet.reclaims_told <= ctx.settings.judgement.vanished_after
+    return ctx.note(
+        incident,
+        "incident.joined" if announced else "incident.opened",
+        f"{fleet.policy.name}: {cause} ({present} present)",
+    )
 
 
 def open_shared(

@@ -5,12 +5,17 @@ Such a word alone condemns nobody while our own checks pass. Called with each ma
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from supervisor.core import incidents
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.machine import Machine
 from supervisor.core.model import Instance
+from supervisor.core.terms import SERVING
 
+ANNOUNCED = "spot"
+"""How a cloud begins its announcement that it will take a machine back within minutes."""
 RECLAIMED = "Server.SpotInstance"
 """How a cloud begins its reason when it takes a machine back that it had lent for less."""
 
@@ -29,9 +34,36 @@ def hear(ctx: Context, fleet: Fleet, instance: Instance, last: Machine | None, m
         ctx.say("instance.unimpaired", f"{where}: the cloud's status check passes again", name)
     for notice in machine.notices:
         key = f"notice:{machine.id}:{notice}"
-        if key not in fleet.reported:
-            fleet.reported.add(key)
+        if key in fleet.reported:
+            continue
+        fleet.reported.add(key)
+        if _is_reclaim(notice) and _makes_place(ctx, fleet, instance):
+            first = ctx.now.boot - fleet.reclaims_told > ctx.settings.guards.breaker_window
+            fleet.reclaims_told = ctx.now.boot
+            if first:
+                text = f"{where}: the cloud announces: {notice}; another one is launched now, and so for others that follow"
+                ctx.say("instance.notice", text, name)
+        else:
             ctx.say("instance.notice", f"{where}: the cloud announces: {notice}", name)
+
+
+def is_leaving(machine: Machine | None) -> bool:
+    """Return whether the cloud has announced that it takes a machine back: how that one ends is no symptom."""
+    return machine is not None and any(_is_reclaim(notice) for notice in machine.notices)
+
+
+def _is_reclaim(notice: str) -> bool:
+    return notice.startswith(ANNOUNCED)
+
+
+def _makes_place(ctx: Context, fleet: Fleet, instance: Instance) -> bool:
+    """Let a machine's slot be filled while it still serves; return whether it had one to give."""
+    busy = instance.id in ctx.world.by_instance or (fleet.policy.name, instance.slot) in ctx.world.by_slot
+    if fleet.policy.group or busy or instance.slot is None or instance.lifecycle not in SERVING:
+        return False
+    ctx.vacate(instance)
+    ctx.world.put(replace(instance, slot=None))
+    return True
 
 
 def stopped(ctx: Context, fleet: Fleet, instance: Instance) -> None:

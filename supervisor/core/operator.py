@@ -40,7 +40,7 @@ from supervisor.core.signals import (
     TellChange,
     Unhold,
 )
-from supervisor.core.terms import Lifecycle, Mode
+from supervisor.core.terms import Lifecycle, Mode, Standing
 from supervisor.errors import OperatorError
 
 MOST_ALLOWED = 86400.0  # seconds that removals may be allowed for
@@ -265,10 +265,19 @@ def _promote(ctx: Context, signal: OperatorAsked, verb: Promote) -> str:
     fleet = _fleet(ctx, verb.fleet)
     if any(ctx.world.need(Workflow, n) for n in ctx.world.running[verb.fleet]):
         raise OperatorError(f"{verb.fleet} is busy healing; promote when no workflow is under way")
+    known = ctx.world.get(Image, verb.fleet, fleet.policy.image)
+    condemned = known is not None and known.standing is Standing.CONDEMNED
+    if known is not None and condemned and not verb.absolve:
+        raise OperatorError(
+            f"image {known.id} ({fleet.policy.version}) is condemned: {known.standing_why}; configure another one, or "
+            f"`sickbay promote {verb.fleet} --absolve` if it was not at fault"
+        )
     for image in list(ctx.world.all(Image)):
         if image.fleet == verb.fleet and image.last_known_good:
             ctx.world.put(replace(image, last_known_good=False))
-    known = ctx.world.get(Image, verb.fleet, fleet.policy.image)
+    if known is not None and condemned:
+        ctx.audit("image.absolved", known.id, actor=signal.actor, via=signal.via, reason=signal.reason)
+        known = replace(known, standing=Standing.GOOD, standing_why="")
     image = known or Image(verb.fleet, fleet.policy.image, fleet.policy.version, False, ctx.now.wall)
     ctx.world.put(replace(image, last_known_good=True, version=fleet.policy.version))
     told = f"{verb.fleet} heals from image {image.id} ({fleet.policy.version}) from now on, says {signal.actor}"

@@ -1,6 +1,6 @@
 """Slow machines: those whose answers take much longer than their peers', for minutes.
 
-Peers are the machines of one fleet and one type, compared check by check. The hot path only compares an answer with a
+Peers are the machines of one fleet and one type, compared check by check; where a type has only a few, the whole fleet. The hot path only compares an answer with a
 limit; the limit follows from the peers' median and spread every few seconds. When the median itself has moved, no
 machine is at fault for it.
 """
@@ -15,6 +15,7 @@ from supervisor.core.settings import Judgement
 from supervisor.core.terms import BootTime, Role, Seconds
 
 PEERS = 5  # besides itself
+LIKE = 3  # of a type, itself included: fewer do not tell a slow machine from a slow type
 SAMPLE = 1000  # of a large fleet, so many speak for all
 DEVIATIONS = 5.0
 RATIO = 2.0
@@ -82,14 +83,20 @@ class Pace:
         self._trails: dict[str, _Trail] = {}
         self._slow: set[str] = set()
 
-    def set_limit(self, latencies: Sequence[Seconds], now: BootTime) -> None:
-        """Derive the limit from the peers' latest answers; too few of them, or a moved median, and there is none."""
+    def set_limit(self, latencies: Sequence[Seconds], now: BootTime, everyone: Sequence[Seconds] = ()) -> None:
+        """Derive the limit from the peers' latest answers; too few of them, or a moved median, and there is none.
+
+        A few of a type are compared with `everyone`: by the slower of both medians, for a type may well be slower.
+        """
         self.limit = inf
-        if len(latencies) <= PEERS:
+        few = len(latencies) <= PEERS
+        if few and (len(latencies) < LIKE or len(everyone) <= PEERS):
             return
-        ranked = sorted(latencies)
+        ranked = sorted(everyone if few else latencies)
         middle = _middle(ranked)
         spread = max(LEAST_SPREAD, 1.4826 * _deviation(ranked, middle))
+        if few:
+            middle = max(middle, _middle(sorted(latencies)))
         self.median = exp(middle)
         if self._memory is None or self._compared_at is None:
             self._memory = middle

@@ -133,19 +133,22 @@ class Rounds:
     def visit_due(self) -> None:
         """Judge every instance whose time has come."""
         now = self._ctx.now.boot
-        while self._heap and self._heap[0][0] <= now:
-            at, name = heapq.heappop(self._heap)
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            at, name = heap[0]
             fleet = self._ctx.owners.get(name)
             if fleet is None or fleet.charts[name].look != at:
+                heapq.heappop(heap)
                 continue
             chart = fleet.charts[name]
-            chart.look = None
-            instance = self._ctx.world.get(Instance, name)
             later = chart.quiet_until(now)
+            instance = self._ctx.world.get(Instance, name) if later is not None else None
             if later is not None and instance is not None and instance.lifecycle is Lifecycle.IN_SERVICE:
                 chart.look = later  # nothing but the age of its results could have changed, and has not
-                heapq.heappush(self._heap, (later, name))
+                heapq.heapreplace(heap, (later, name))
             else:
+                heapq.heappop(heap)
+                chart.look = None
                 self.visit(fleet, name)
 
     def _is_outdated(self, at: BootTime, name: str) -> bool:

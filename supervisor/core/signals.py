@@ -234,9 +234,10 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Promote:
-    """Make the configured image the last known good one."""
+    """Make the configured image the last known good one; `absolve` one that was condemned."""
 
     fleet: str
+    absolve: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from supervisor.core import learnt, triage
 from supervisor.core.context import Context
 from supervisor.core.evidence import Tally
 from supervisor.core.fleet import Fleet
-from supervisor.core.pace import SAMPLE, Pace, Slow
+from supervisor.core.pace import PEERS, SAMPLE, Pace, Slow
 from supervisor.core.settings import CheckPolicy
 from supervisor.core.terms import Role, Seconds, Status
 
@@ -111,7 +111,8 @@ def _compare(ctx: Context, fleet: Fleet, since: float) -> list[str]:
             if evidence.passes and evidence.last is not None and now - evidence.last <= stale_after:
                 latest[evidence.pace].append(evidence.latency)
         for pace in [p for (name, _), p in fleet.paces.items() if name == check.name]:
-            pace.set_limit(latest.get(pace, []), ctx.now.boot)
+            own = latest.get(pace, [])
+            pace.set_limit(own, now, () if len(own) > PEERS else [one for each in latest.values() for one in each])
             changed += _judge_pace(ctx, fleet, check, pace, since)
     return changed
 

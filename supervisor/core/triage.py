@@ -17,6 +17,7 @@ from supervisor.core import (
     images,
     incidents,
     inventory,
+    notices,
     plans,
     quarantine,
     shadow,
@@ -128,6 +129,8 @@ def _place_spares(ctx: Context, fleet: Fleet) -> None:
         return
     for member in sorted(world.members[name]):
         instance = world.need(Instance, member)
+        if notices.is_leaving(fleet.chart(member).machine):
+            continue
         spare = instance.slot is None or instance.slot >= fleet.policy.desired
         if spare and instance.lifecycle in SERVING and instance.served and member not in world.by_instance:
             number = free.pop(0)
@@ -144,6 +147,8 @@ def _decide_instance(ctx: Context, fleet: Fleet, name: str) -> None:
     if instance is None or chart is None or instance.lifecycle in COMING or instance.lifecycle in inventory.SET_ASIDE:
         return
     incident = ctx.world.incident_of(fleet.policy.name, name)
+    if incident is None and instance.slot is None and notices.is_leaving(chart.machine):
+        return  # the cloud takes it back, and its slot is filled already
     if chart.finding.health is Health.SICK and incident is None:
         if shared.told_by(ctx, fleet, instance) is not None:
             fleet.turned_sick.setdefault(name, ctx.now.boot)

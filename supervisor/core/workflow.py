@@ -307,6 +307,7 @@ def _now_serves(ctx: Context, fleet: Fleet, workflow: Workflow, instance: Instan
         ctx.world.put(replace(place, occupant=instance.id, retry_at=None, served_at=ctx.now.wall, needs_human=""))
     if workflow.candidate:
         _launches_work(ctx, name)
+        fleet.came_up[instance.image] = max(fleet.came_up.get(instance.image, instance.created_at), instance.created_at)
         images.launch_served(ctx, fleet, workflow)
     incident = ctx.world.get(Incident, workflow.incident)
     if incident is None or incident.state is IncidentState.CLOSED:
@@ -364,7 +365,16 @@ def candidate_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str, *
     failures = 1
     if workflow.slot is not None:
         slot = ctx.world.need(Slot, name, workflow.slot)
-        failures = max(slot.failures + 1, guards.launch_failures if hopeless else 0)
+        # Of many launched together those that fail are known last: beside others that came up they are no row.
+        since = fleet.came_up.get(candidate.image) if candidate is not None else None
+        lone = (
+            not hopeless
+            and candidate is not None
+            and since is not None
+            and candidate.created_at <= since
+            and not slot.failures
+        )
+        failures = 0 if lone else max(slot.failures + 1, guards.launch_failures if hopeless else 0)
         slot = ctx.world.put(replace(slot, failures=failures))
         if candidate is not None and not hopeless:
             workflow = images.launch_failed(ctx, ctx.world.need(Workflow, workflow.id), why)
@@ -378,7 +388,7 @@ def candidate_failed(ctx: Context, fleet: Fleet, workflow: Workflow, why: str, *
     if workflow.kind in (WorkflowKind.ADOPT, WorkflowKind.RESCUE):
         plans.end(ctx, fleet, workflow, WorkflowState.FAILED, why)
         return
-    wait = guards.launch_retry[min(failures - 1, len(guards.launch_retry) - 1)]
+    wait = guards.launch_retry[min(max(failures - 1, 0), len(guards.launch_retry) - 1)]
     launch = next(i for i, step in enumerate(workflow.plan) if step.verb is Verb.LAUNCH)
     ctx.world.put(
         replace(workflow, position=launch, attempt=workflow.attempt + 1, candidate="", zone="", retry_at=ctx.at(wait))

@@ -141,6 +141,14 @@ def test_a_readiness_failure_asks_to_leave_the_load_balancer() -> None:
     assert made.finding.unready
 
 
+def test_what_passes_again_does_not_leave_the_load_balancer() -> None:
+    """Its failures came just short of the thirty seconds: they do not get old enough while it passes."""
+    made = chart(Role.READINESS)
+    feed(made, "o" + "x" * 13 + "oooo")
+
+    assert (Health.SUSPECT, False) == (made.finding.health, made.finding.unready)
+
+
 def test_the_sick_recover_after_six_passes_and_a_minute() -> None:
     """Parole: not the first pass, not the fifth."""
     made = chart()

@@ -71,3 +71,21 @@ def test_a_machine_that_gives_no_answer_is_not_compared() -> None:
 
     assert [] == list(pace.compare({"i-1": None}, NUMBERS, 400.0))
     assert {"i-1"} == pace.watched()
+
+
+FEW: dict[str, tuple[list[float], list[float], bool]] = {
+    "one of three is slow, and the fleet is not": ([0.25, 0.05, 0.05], [0.05] * 9, True),
+    "the type is slow": ([0.25, 0.25, 0.25], [0.05] * 9, False),
+    "two of a type tell nothing": ([0.25, 0.05], [0.05] * 9, False),
+    "a fleet of few tells nothing": ([0.25, 0.05, 0.05], [0.05] * 2, False),
+}
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_few_of_a_type_are_compared_with_the_whole_fleet(name: str) -> None:
+    """By the slower of both medians: a type may well be slower than others."""
+    own, others, slow = FEW[name]
+    pace = Pace("alive", Role.LIVENESS)
+    pace.set_limit(own, 0.0, [*own, *others])
+
+    assert slow is (own[0] > pace.limit)

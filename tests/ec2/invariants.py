@@ -81,7 +81,8 @@ def one_machine_for_one_launch(e: Evidence) -> Iterator[Violation]:
     failed = {i.id for i in known.values() if i.lifecycle is Lifecycle.BOOT_FAILED}
     alive = {m.id for m in ours if m.lives} - failed
     made: dict[str, set[str]] = defaultdict(set)
-    healings = {str(i.id) for i in e.of(Incident) if i.kind is not IncidentKind.MISSING}
+    several = (IncidentKind.MISSING, IncidentKind.SHARED)  # of the first boot, and those added in a storm
+    healings = {str(i.id) for i in e.of(Incident) if i.kind not in several}
     for step in e.of(Step):
         if isinstance(step.request, Launch) and isinstance(step.outcome, Done):
             made[f"workflow {step.workflow}"].add(step.outcome.instance)

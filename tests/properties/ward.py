@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from math import ceil, floor
 
 from supervisor.core.engine import Engine
-from supervisor.core.journal import Step, StepStatus, Workflow, WorkflowState
+from supervisor.core.journal import Step, StepStatus, Workflow, WorkflowKind, WorkflowState
 from supervisor.core.machine import Machine, MachineState, TargetHealth
 from supervisor.core.model import Identity, Incident, IncidentKind, Instance, Record, Removal, Slot
 from supervisor.core.requests import (
@@ -326,10 +326,20 @@ class Ward:
             assert stops or held is None or held <= wall, f"{request} is begun on a machine that is held"
             if isinstance(request, TAKES_AWAY):
                 assert not self.blind, f"{request} is begun while {self.blind} fail"
-                known = request.instance in self.ill
+                known = request.instance in self.ill or self._is_surplus(request)
                 assert known or request.instance not in self.served, f"{request}: it never gave a reason"
                 self._check_floor(request)
                 self.acts.append(request)
+
+    def _is_surplus(self, request: Request) -> bool:
+        """Return whether it only leaves the load balancer, was added in a storm, and as many serve without it as wanted."""
+        if not isinstance(request, Deregister):
+            return False
+        workflows = [record for record in self.records.values() if isinstance(record, Workflow)]
+        added = {w.candidate for w in workflows if w.kind is WorkflowKind.RESCUE}
+        serving = {m.id for m in self.told.values() if m.registered and m.target is TargetHealth.HEALTHY}
+        enough = len(serving - {request.instance}) >= self.settings.fleets["web"].desired
+        return request.instance in added and enough
 
     def _check_floor(self, request: Request) -> None:
         """Count who serves as far as the engine was told, before and after the act."""

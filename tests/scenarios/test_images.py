@@ -52,6 +52,14 @@ def test_an_image_that_does_not_boot_is_condemned_by_a_control_launch() -> None:
         assert Standing.CONDEMNED is image(service, "img-2").standing
         assert image(service, "img-1").last_known_good
         assert not image(service, "img-2").last_known_good
+        await until(lambda: not service.engine.ctx.world.running["web"], 3600)
+        refused = await ask(service, Promote("web"))
+        assert not refused.ok
+        assert "condemned" in refused.text
+        assert "--absolve" in refused.text
+        assert (await ask(service, Promote("web", absolve=True), "the base image was down")).ok
+        assert Standing.GOOD is image(service, "img-2").standing
+        assert image(service, "img-2").last_known_good
 
     there.live(story)
     assert ["img-2", "img-2", "img-1"] == [call.image for call in launches(there.world)[6:]]

@@ -137,3 +137,27 @@ def test_a_machine_that_the_cloud_takes_back_was_not_sick(taken: int) -> None:
     assert taken == len(told(there, "instance.reclaimed"))
     assert "was taken back by the cloud (Server.SpotInstanceTermination)" in told(there, "instance.reclaimed")[0]
     holds(there)
+
+
+def test_for_one_that_the_cloud_will_take_back_another_is_launched_before_it_goes() -> None:
+    """Its slot is filled while it still serves, once, and nobody is got up for it."""
+    there = stage(settings(fleet(4)))
+
+    async def story(service: Service, world: World) -> None:
+        name = await proved(service, world)
+        world.machines[name].notices = ("spot-interruption: terminate in 2 minutes",)
+        await until(lambda: len(launches(world)) == 5, 60)
+        assert world.machines[name].is_running(world.clock.boot)
+        await asyncio.sleep(120)
+        world.reclaim(name)
+        await calm(service, world)
+        await asyncio.sleep(600)
+        assert 5 == len(launches(world))
+        assert 4 == world.serving("web")
+
+    there.live(story)
+    assert [] == removals(there.world)
+    [said] = told(there, "instance.notice")
+    assert "another one is launched now" in said
+    assert 1 == len(told(there, "incident.joined"))
+    holds(there)

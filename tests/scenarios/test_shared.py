@@ -13,6 +13,7 @@ import pytest
 from supervisor.core import challenge, diagnosis
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
+from supervisor.core.machine import Placement
 from supervisor.core.model import IncidentState, Instance
 from supervisor.core.settings import Guards
 from supervisor.core.terms import Cause
@@ -32,7 +33,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[[Script], None]:
 
     def script(say: Script) -> None:
         def diagnose(ctx: Context, fleet: Fleet) -> None:
-            challenge.watch(fleet, ctx.now.boot, ctx.settings.explaining)
+            challenge.watch(fleet, ctx.now.boot, ctx.settings.explaining)  # the others are asked as always
             found = say(ctx, fleet)
             if found is None:
                 if fleet.verdict.cause is not Cause.INSTANCE:
@@ -54,14 +55,14 @@ def zone_a(ctx: Context, fleet: Fleet) -> Verdict | None:
     return Verdict(Cause.ZONE, "zone", "a", 0.99, ctx.now.boot, sentence=f"zone a: {len(ill)} sick (P 0.99)")
 
 
-def accusing(cause: Cause, label: str, value: str) -> Script:
-    """Accuse one thing while two machines are unwell."""
+def accusing(cause: Cause, label: str, value: str, least: int = 2) -> Script:
+    """Accuse one thing while so many machines are unwell."""
 
     def say(ctx: Context, fleet: Fleet) -> Verdict | None:
         ill = len(fleet.sick | fleet.suspects)
         sentence = f"{label} {value}: {ill} sick (P 0.97)"
         ranked = (Explanation(cause, label, value, 0.97), Explanation(Cause.INSTANCE, "", "", 0.03))
-        return Verdict(cause, label, value, 0.97, ctx.now.boot, ranked, sentence) if ill >= 2 else None
+        return Verdict(cause, label, value, 0.97, ctx.now.boot, ranked, sentence) if ill >= least else None
 
     return say
 
@@ -183,3 +184,72 @@ def test_a_check_that_is_accused_loses_its_vote_and_the_sick_are_well_again(judg
     there.live(story)
     assert [] == removals(there.world)
     assert told(there, "incident.opened")
+
+
+PLACES = tuple(Placement(zone, (("type", kind),)) for kind in ("large", "small") for zone in ("a", "b"))
+
+
+def test_bad_hardware_is_replaced_by_other_hardware_one_wave_after_another(judged: Callable[[Script], None]) -> None:
+    """Never more of what is accused while anything else can be had; one message wakes people, for all of them."""
+    judged(accusing(Cause.COHORT, "type", "large", least=1))
+    policy = fleet(9, placements=PLACES)
+    there = stage(settings(policy, guards=Guards(rescue_after=86400.0, cooldown=0.0, breaker_share=0.5)))
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world)
+        ill = [i.id for i in instances(service)[:2]]
+        for victim in ill:
+            world.behave(victim, Behaviour.ERRORS)
+        await until(lambda: set(ill) == removed(world), 3 * 3600)
+        launched = launches(world)[9:]
+        assert [{("type", "small")}] * 2 == [
+            set(call.spec) & {("type", "small"), ("type", "large")} for call in launched
+        ]
+
+    there.live(story)
+    assert 1 == len([text for text in told(there, "incident.opened") if "type large" in text])
+    assert 2 == len(told(there, "incident.joined"))
+    safe(there)
+
+
+@pytest.mark.parametrize(("accused", "healed"), [("2.0.0", True), ("1.0.0", False)], ids=["another image", "its own"])
+def test_a_bad_image_is_healed_from_another_one_only(
+    judged: Callable[[Script], None], accused: str, healed: bool
+) -> None:
+    """While the accused image is the one that healing launches, a replacement would fail as well: nobody is removed."""
+    judged(accusing(Cause.IMAGE, "image", accused))
+    there = stage(settings(fleet(9), guards=Guards(rescue_after=86400.0, cooldown=0.0, breaker_share=0.5)))
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world)
+        ill = [i.id for i in instances(service)[:2]]
+        for victim in ill:
+            world.behave(victim, Behaviour.ERRORS)
+        await asyncio.sleep(3600)
+        assert (set(ill) if healed else set()) == removed(world)
+        assert ["img-1"] * (2 if healed else 0) == [call.image for call in launches(world)[9:]]
+
+    there.live(story)
+    safe(there)
+
+
+@pytest.mark.parametrize(("evacuate", "added"), [(True, 3), (False, 2)], ids=["evacuated", "as the floor wants"])
+def test_a_zone_is_evacuated_only_where_that_is_wanted(
+    judged: Callable[[Script], None], evacuate: bool, added: int
+) -> None:
+    """By default only what the serving floor lacks is added elsewhere: the zone may be back in a minute."""
+    judged(zone_a)
+    policy = fleet(9, zones=("a", "b", "c"))
+    there = stage(settings(policy, guards=Guards(zone_evacuate=evacuate)))
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world)
+        for victim in [i.id for i in instances(service) if i.zone == "a"]:
+            world.behave(victim, Behaviour.HANG)
+        await asyncio.sleep(2400)
+        assert {"b", "c"} == {call.zone for call in launches(world)[9:]}
+        assert added == len(launches(world)) - 9
+
+    there.live(story)
+    assert [] == removals(there.world)
+    safe(there)

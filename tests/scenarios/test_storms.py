@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -33,6 +34,10 @@ def shared(service: Service) -> list[Incident]:
 def removed(world: World) -> set[str]:
     """Return from whom anything was taken."""
     return {r.instance for r in removals(world) if isinstance(r, DESTRUCTIVE)}
+
+
+def _is_removed(world: World, name: str) -> bool:
+    return name in removed(world)
 
 
 def told(there: Stage, kind: str) -> list[str]:
@@ -113,6 +118,23 @@ def test_a_person_may_let_some_be_healed_in_a_storm() -> None:
 
     there.live(story)
     assert len(removed(there.world)) == 2
+    safe(there)
+
+
+def test_a_third_plain_fault_within_an_hour_is_weighed_and_healed() -> None:
+    """More than a fleet of thirty is expected to lose; it is plainly each for itself, so the surprise holds nobody."""
+    there = stage(settings(fleet(30), guards=Guards(hourly_least=2, hourly_share=0.2)))
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world)
+        victims = [i.id for i in instances(service)[:3]]
+        for victim in victims:
+            world.behave(victim, Behaviour.ERRORS)
+            await until(partial(_is_removed, world, victim), 300)
+            await asyncio.sleep(960)
+
+    there.live(story)
+    assert len(removed(there.world)) == 3
     safe(there)
 
 
