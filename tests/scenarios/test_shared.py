@@ -40,7 +40,8 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[[Script], None]:
                     fleet.verdict = well(ctx.now.boot)
             elif (fleet.verdict.cause, fleet.verdict.value) != (found.cause, found.value):
                 fleet.verdict = found
-            fleet.investigation.chain = (fleet.verdict, well(ctx.now.boot))
+            elsewhere = (well(ctx.now.boot),) if fleet.verdict.cause is Cause.ZONE else ()
+            fleet.investigation.chain = (fleet.verdict, *elsewhere)
 
         monkeypatch.setattr(diagnosis, "diagnose", diagnose)
 
