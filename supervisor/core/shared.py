@@ -98,7 +98,9 @@ def _go_on(ctx: Context, fleet: Fleet, trouble: Incident, verdict: Verdict) -> N
     """Tell a change of the verdict: what it is about, and what is done."""
     about = _about(verdict)
     milder = verdict.cause is Cause.UNEXPLAINED and trouble.verdict is not Cause.UNEXPLAINED
-    if milder or (trouble.about, trouble.verdict) == (about, verdict.cause):
+    # The last of a zone to come back share something smaller by chance: they are what is left of it.
+    rest = trouble.verdict is Cause.ZONE and verdict.cause in (Cause.SUBNET, Cause.COHORT)
+    if (rest and fleet.shared_calm is not None) or milder or (trouble.about, trouble.verdict) == (about, verdict.cause):
         return  # what was named once stays named until it is over, or has another name
     cause = verdict.sentence or about
     trouble = ctx.world.put(
