@@ -61,6 +61,7 @@ class Context:
         self.bucket = Bucket(now.boot)
         self.fleets: dict[str, Fleet] = {}
         self.owners: dict[str, Fleet] = {}  # instance -> its fleet, for everyone who has a chart
+        self.charts: dict[str, Chart] = {}  # the same everyone, straight to the chart: for the hot path
         self.slots_known: dict[
             str, tuple[int, int]
         ] = {}  # fleet -> slots wanted, and slot changes, when all were there
@@ -157,6 +158,7 @@ class Context:
             return
         chart = fleet.chart(instance.id)
         self.owners[instance.id] = fleet
+        self.charts[instance.id] = chart
         if instance.lifecycle is Lifecycle.WITHDRAWN:
             fleet.withdrawn.add(instance.id)
         else:
@@ -175,6 +177,7 @@ class Context:
     def forget(self, fleet: Fleet, instance: str) -> None:
         """Drop the in-memory side of an instance."""
         self.owners.pop(instance, None)
+        self.charts.pop(instance, None)
         fleet.drop(instance)
 
     def observe(self, fleet: Fleet, instance: Instance, *, fast: bool | None = None) -> None:
