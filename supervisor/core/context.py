@@ -21,6 +21,7 @@ from supervisor.core.journal import Step, Subject, Verb, Workflow, WorkflowKind
 from supervisor.core.machine import MachineState, TargetHealth
 from supervisor.core.model import (
     AuditEntry,
+    CheckStanding,
     Holder,
     Image,
     Incident,
@@ -333,6 +334,7 @@ class Context:
             odds_needed=explaining.stateful_odds if policy.stateful else explaining.instance_odds,
             challenge=challenged,
             challenge_words=told or "asked for by an operator",
+            acquitted=self._acquitted(fleet, chart, workflow),
             explained=bool(fleet.verdict.ranked),
             shared=self._shared(fleet, instance),
             zone_trouble=troubles.impaired(world).get(zone, "") if zone else "",
@@ -409,6 +411,16 @@ class Context:
     def _shared(self, fleet: Fleet, instance: Instance | None) -> str:
         trouble = troubles.covering(self.world, fleet, instance) if instance is not None else None
         return f"{trouble.about} is not over (incident {trouble.id})" if trouble is not None else ""
+
+    def _acquitted(self, fleet: Fleet, chart: Chart | None, workflow: Workflow | None) -> str:
+        """Say which check lost its vote since a healing began, whose patient nothing speaks against any more."""
+        if workflow is None or workflow.kind is not WorkflowKind.REMEDIATE or not fleet.muted or chart is None:
+            return ""
+        if chart.finding.health not in (Health.HEALTHY, Health.UNKNOWN) or workflow.actor != "sickbay":
+            return ""
+        standings = (self.world.get(CheckStanding, fleet.policy.name, check) for check in sorted(fleet.muted))
+        lost = [s.check for s in standings if s is not None and s.since >= workflow.opened_at]
+        return f"check {', '.join(lost)} has no vote any more, and nothing else speaks against it" if lost else ""
 
     def permit(self, fleet: str) -> Permit | None:
         """Return a person's word that lets this fleet's machines be healed now, storm or not."""

@@ -188,6 +188,8 @@ def judge(chart: Chart, judgement: Judgement, around: Surroundings, now: BootTim
         return Finding(Health.UNKNOWN, "a user stopped it: ask before healing")
 
     asked = gating(chart)
+    if silenced := wording.silenced(chart.checks.values(), asked):
+        return Finding(Health.UNKNOWN, silenced, unheard=True)
     liveness = [e for e in asked if e.role is Role.LIVENESS]
     looks = _looks(chart, asked, judgement)
 
@@ -271,6 +273,8 @@ def judge_startup(chart: Chart, judgement: Judgement, now: BootTime) -> Finding:
     asked = [e for e in chart.checks.values() if e.role is not Role.ADVISORY]
     if chart.confirmed_stopped:
         return Finding(Health.UNKNOWN, wording.stopped(chart.machine))
+    if silenced := wording.silenced(chart.checks.values(), asked):
+        return Finding(Health.UNKNOWN, f"starting: {silenced}", unheard=True)
     waiting = [e for e in asked if e.passes < judgement.startup_passes or e.is_stale(now)]
     runs = [e.last_pass_run for e in asked if e.last_pass_run is not None and e.passes > 0]
     span_at = max(runs, default=now) + (judgement.startup_span if asked else 0.0)
