@@ -21,6 +21,7 @@ from supervisor.core.journal import Step, Subject, Verb, Workflow, WorkflowKind
 from supervisor.core.machine import MachineState, TargetHealth
 from supervisor.core.model import (
     AuditEntry,
+    CheckStanding,
     Holder,
     Image,
     Incident,
@@ -61,6 +62,7 @@ class Context:
         self.bucket = Bucket(now.boot)
         self.fleets: dict[str, Fleet] = {}
         self.owners: dict[str, Fleet] = {}  # instance -> its fleet, for everyone who has a chart
+        self.charts: dict[str, Chart] = {}  # the same everyone, straight to the chart: for the hot path
         self.slots_known: dict[
             str, tuple[int, int]
         ] = {}  # fleet -> slots wanted, and slot changes, when all were there
@@ -157,6 +159,7 @@ class Context:
             return
         chart = fleet.chart(instance.id)
         self.owners[instance.id] = fleet
+        self.charts[instance.id] = chart
         if instance.lifecycle is Lifecycle.WITHDRAWN:
             fleet.withdrawn.add(instance.id)
         else:
@@ -175,6 +178,7 @@ class Context:
     def forget(self, fleet: Fleet, instance: str) -> None:
         """Drop the in-memory side of an instance."""
         self.owners.pop(instance, None)
+        self.charts.pop(instance, None)
         fleet.drop(instance)
 
     def observe(self, fleet: Fleet, instance: Instance, *, fast: bool | None = None) -> None:
@@ -330,6 +334,7 @@ class Context:
             odds_needed=explaining.stateful_odds if policy.stateful else explaining.instance_odds,
             challenge=challenged,
             challenge_words=told or "asked for by an operator",
+            acquitted=self._acquitted(fleet, chart, workflow),
             explained=bool(fleet.verdict.ranked),
             shared=self._shared(fleet, instance),
             zone_trouble=troubles.impaired(world).get(zone, "") if zone else "",
@@ -406,6 +411,16 @@ class Context:
     def _shared(self, fleet: Fleet, instance: Instance | None) -> str:
         trouble = troubles.covering(self.world, fleet, instance) if instance is not None else None
         return f"{trouble.about} is not over (incident {trouble.id})" if trouble is not None else ""
+
+    def _acquitted(self, fleet: Fleet, chart: Chart | None, workflow: Workflow | None) -> str:
+        """Say which check lost its vote since a healing began, whose patient nothing speaks against any more."""
+        if workflow is None or workflow.kind is not WorkflowKind.REMEDIATE or not fleet.muted or chart is None:
+            return ""
+        if chart.finding.health not in (Health.HEALTHY, Health.UNKNOWN) or workflow.actor != "sickbay":
+            return ""
+        standings = (self.world.get(CheckStanding, fleet.policy.name, check) for check in sorted(fleet.muted))
+        lost = [s.check for s in standings if s is not None and s.since >= workflow.opened_at]
+        return f"check {', '.join(lost)} has no vote any more, and nothing else speaks against it" if lost else ""
 
     def permit(self, fleet: str) -> Permit | None:
         """Return a person's word that lets this fleet's machines be healed now, storm or not."""

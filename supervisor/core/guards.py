@@ -103,6 +103,7 @@ class Facts:
     odds_needed: float = 0.9  # that it is this instance alone
     challenge: str = ""  # why the others have not been asked afresh yet, '' when they have, or need not be
     challenge_words: str = "not needed"
+    acquitted: str = ""  # why what was held against this instance counts no more, '' while it does
     explained: bool = True  # everything that may be wrong was weighed, not only the plain case seen
     shared: str = ""  # the shared trouble that covers this instance, though the verdict may have changed since
     zone_trouble: str = ""  # what is wrong with its zone, as any fleet has found
@@ -245,6 +246,10 @@ def _challenge(f: Facts) -> Reading:
     return Reading(
         "challenge", bool(f.challenge), f.challenge or f.challenge_words, "the others asked afresh, and well"
     )
+
+
+def _evidence(f: Facts) -> Reading:
+    return Reading("evidence", bool(f.acquitted), f.acquitted or "it stands", "what made it sick must still count")
 
 
 def _concurrent(f: Facts) -> Reading:
@@ -417,6 +422,7 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
         _explanation,
         _challenge,
         _zone_trouble,
+        _evidence,
         _serving_floor,
         _quarantine_cap,
         _quarantine_cost,
@@ -433,6 +439,7 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
         _explanation,
         _challenge,
         _zone_trouble,
+        _evidence,
         _serving_floor,
     ),
     Act.TERMINATE: (_observe_only, _pause, _hold, _amnesty, _inventory),

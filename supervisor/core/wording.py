@@ -5,6 +5,8 @@ Called by `health` and by nobody else, so that what is judged and how it reads a
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from supervisor.core.evidence import Evidence
 from supervisor.core.flapping import Flapping
 from supervisor.core.machine import Machine, MachineState
@@ -82,3 +84,9 @@ def stopped(machine: Machine | None) -> str:
     state = machine.state if machine is not None else MachineState.STOPPED
     reason = f" ({machine.reason})" if machine is not None and machine.reason else ""
     return f"the cloud says {state}{reason}"
+
+
+def silenced(checks: Iterable[Evidence], asked: Collection[Evidence]) -> str:
+    """Say that none of the checks that could speak may: they were found wrong, or are watched; '' while one may."""
+    names = sorted(e.check.name for e in checks if e.check.role is not Role.ADVISORY)
+    return "" if asked or not names else f"no check has a vote now ({', '.join(names)})"

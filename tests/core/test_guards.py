@@ -70,6 +70,7 @@ HOLDS: dict[str, tuple[Act, dict[str, Any], str]] = {
     "a surprise without an explanation": (Act.REMEDIATE, {"hourly": 3, "hourly_allowed": 30, "explained": False}, "surprise: 3 removals in 1h (needs fewer than 2, or a full explanation)"),
     "an image on trial": (Act.LAUNCH, {"image_trouble": "v2: 2 launches in a row failed"}, "image: v2: 2 launches in a row failed (needs an image that boots)"),
     "too many extra machines": (Act.LAUNCH, {"extra": 3}, "extra_machines: 3 more than wanted run (needs fewer than 3)"),
+    "evidence that counts no more": (Act.ISOLATE, {"acquitted": "check page has no vote any more"}, "evidence: check page has no vote any more (needs what made it sick must still count)"),
     "failed launches": (Act.LAUNCH, {"launch_failures": 2}, "launch_breaker: 2 failed launches in a row (needs fewer than 2)"),
     "the machines' limit": (Act.LAUNCH, {"instances": 8, "instances_allowed": 8}, "max_instances: 8 machines (needs fewer than 8)"),
 }  # fmt: skip

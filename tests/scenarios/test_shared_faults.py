@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 
+import pytest
+
 from supervisor.core.model import Change, CheckStanding, Incident, IncidentKind, Instance, Resolution
 from supervisor.core.requests import Launch
 from supervisor.core.settings import CheckPolicy, FleetPolicy
@@ -28,11 +30,12 @@ class Lying(World):
     """A world in which some checks fail whomever they ask: they are wrong, or what they ask on the way is down."""
 
     failing: set[str] = field(default_factory=set)
+    only: str = ""  # the one machine that they fail, '' for every one
 
     def ask(self, id: str, check: str, timeout: Seconds) -> Result:
         """Answer, but badly where a check fails."""
         found = World.ask(self, id, check, timeout)
-        if check in self.failing and found.status is Status.OK:
+        if check in self.failing and self.only in ("", id) and found.status is Status.OK:
             return found._replace(status=Status.CRITICAL, text="HTTP 503, expected 200")
         return found
 
@@ -184,6 +187,28 @@ def test_a_check_that_goes_wrong_by_itself_is_named_and_has_no_vote_any_more() -
 
     there.live(story)
     assert [] == removals(there.world)
+
+
+@pytest.mark.parametrize(
+    "checks", [pytest.param((ALIVE, PAGE), id="others have a vote"), pytest.param((PAGE,), id="no other check")]
+)
+def test_who_was_sick_by_a_check_that_is_found_wrong_is_not_isolated(checks: tuple[CheckPolicy, ...]) -> None:
+    """Its healing is under way when the same check fails everywhere: nothing that can't be undone is done by its word."""
+    there, world = lying(wide(6, "ab", *checks))
+
+    async def story(service: Service, _: World) -> None:
+        await proved(service, world, 6)
+        world.only = instances(service)[0].id
+        world.failing.add("page")
+        await until(lambda: bool(launches(world)[6:]), 300)
+        world.only = ""
+        await until(lambda: bool(service.engine.ctx.fleets["web"].muted), 120)
+        await asyncio.sleep(600)
+        (held,) = [i for i in incidents(service) if i.instance]
+        assert {"evidence", "unheard"} & set(held.held)
+
+    there.live(story)
+    assert {"deregister"} >= {request.verb for request in removals(there.world)}
 
 
 def test_who_goes_up_and_down_with_many_does_not_flap() -> None:
