@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from supervisor.core import triage
+from supervisor.core.journal import Workflow, WorkflowKind, WorkflowState
 from supervisor.core.machine import Leftover, LeftoverKind
 from supervisor.core.model import Instance, Quarantine
-from supervisor.core.settings import Retention, Settings
-from supervisor.core.signals import Hold, LeftoversSeen, Purge, ReleaseFromQuarantine
+from supervisor.core.settings import Guards, Judgement, Retention, Settings
+from supervisor.core.signals import Hold, LeftoversSeen, Promote, Purge, ReleaseFromQuarantine
 from supervisor.core.terms import Lifecycle, Role
 from supervisor.runtime.service import Service
 from supervisor.sim.failpoints import Life
@@ -24,7 +25,7 @@ from supervisor.sim.invariants import Evidence, Violation, check, quiescent
 from supervisor.sim.run import Stage, until
 from supervisor.sim.world import Behaviour, Group, World
 from supervisor.store import MemoryStore
-from tests.stages import ALIVE, ask, calm, fleet, incidents, instances, settings, stage
+from tests.stages import ALIVE, TWO_CHECKS, ask, calm, fleet, incidents, instances, settings, stage
 
 Breaks = Callable[[Service, World], None]
 
@@ -48,6 +49,20 @@ def vanish(service: Service, world: World) -> None:
     world.vanish(instances(service)[0].id)
 
 
+def zone_out(service: Service, world: World) -> None:
+    """Zone a no longer answers, and its cloud says so."""
+    for machine in world.live("web"):
+        if machine.zone == "a":
+            machine.behaviour, machine.impaired = Behaviour.HANG, "the host does not answer"
+
+
+def zone_back(world: World) -> None:
+    """Zone a answers again."""
+    for machine in world.live("web"):
+        if machine.zone == "a":
+            machine.behaviour, machine.impaired = Behaviour.WELL, ""
+
+
 READY = replace(ALIVE, name="ready", role=Role.READINESS)
 
 
@@ -62,6 +77,9 @@ def lost_journal(service: Service, world: World) -> None:
     world.machines[instances(service)[0].id].registered_at = None
 
 
+SOON_OVER = Guards(zone_rescue_after=30.0, zone_quiet=120.0, breaker_window=180.0, breaker_quiet=30.0, half_open=60.0)
+
+
 @dataclass(frozen=True)
 class Case:
     """A workflow from its cause to its end."""
@@ -71,6 +89,7 @@ class Case:
     then: str = ""  # what an operator asks for afterwards
     changes: dict[str, Any] = field(default_factory=dict)  # of the settings
     fleet_changes: dict[str, Any] = field(default_factory=dict)
+    size: int = 3
 
 
 CASES = {
@@ -95,12 +114,23 @@ CASES = {
     "sick in a group, restarted": Case(errors, ("restart", "replace"), fleet_changes={"group": "web"}),
     "gone from a group, replaced by it": Case(vanish, fleet_changes={"group": "web"}),
     "adopted after the journal was lost": Case(lost_journal, ("replace",), "adopt"),
+    "a zone that is out, rescued": Case(
+        zone_out, then="zone", changes={"guards": SOON_OVER}, fleet_changes={"checks": TWO_CHECKS}, size=6
+    ),
+    "an image on trial, its control passes": Case(
+        crash, then="trial", changes={"judgement": Judgement(boot_deadline=60.0)}
+    ),
 }
 
 
 def kept_now(service: Service) -> list[Quarantine]:
     """Return who is in quarantine."""
     return [q for q in service.engine.ctx.world.all(Quarantine) if q.ended_at is None]
+
+
+def rescues(service: Service) -> list[Workflow]:
+    """Return the launches besides those wanted, oldest first."""
+    return [w for w in service.engine.ctx.world.all(Workflow) if w.kind is WorkflowKind.RESCUE]
 
 
 class Player:
@@ -116,19 +146,22 @@ class Player:
     async def prepare(self, service: Service, world: World) -> None:
         """Let the fleet come up and prove itself."""
         await calm(service, world)
-        await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == 3, 3600)
+        await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == self.case.size, 3600)
 
     async def play(self, service: Service, world: World) -> None:
         """Play the case, or what is left of it."""
         if self.case.then == "return":
             await self._withdraw_and_return(service, world)
             return
+        if self.case.then == "zone":
+            await self._rescue(service, world)
+            return
         if self.case.then == "adopt":
             await calm(service, world)
             await asyncio.sleep(5)
             return
         if self.case.breaks is not nothing and not self.broken:
-            await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == 3, 3600)
+            await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == self.case.size, 3600)
             self.broken = True
             self.case.breaks(service, world)
         if self.case.then == "sweep":
@@ -139,7 +172,7 @@ class Player:
         elif self.broken:
             await until(lambda: bool(incidents(service)) or len(world.machines) > 3, 600)
         await calm(service, world)
-        if self.case.then:
+        if self.case.then and self.case.then != "trial":
             await self._operate(service, world)
             await calm(service, world)
         await asyncio.sleep(5)
@@ -148,13 +181,26 @@ class Player:
         """A readiness check fails, and passes again: out of the load balancer and back, nothing else."""
         patient = min(world.machines)
         if not self.broken:
-            await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == 3, 3600)
+            await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == self.case.size, 3600)
             self.broken = True
             world.behave(patient, Behaviour.ERRORS)
         await until(lambda: world.machines[patient].registered_at is None or self.operated, 600)
         world.behave(patient, Behaviour.WELL)
         self.operated = True
         await until(lambda: world.machines[patient].registered_at is not None, 3600)
+        await calm(service, world)
+
+    async def _rescue(self, service: Service, world: World) -> None:
+        """A zone is out until those launched besides serve; when it is back, nobody is too many for long."""
+        if not self.broken:
+            await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == self.case.size, 3600)
+            self.broken = True
+            self.case.breaks(service, world)
+        if not self.operated:
+            await until(lambda: any(w.state is WorkflowState.DONE for w in rescues(service)), 1800)
+            self.operated = True
+            zone_back(world)
+        await until(lambda: len(world.live("web")) == self.case.size, 7200)
         await calm(service, world)
 
     async def _look_twice(self, service: Service, world: World) -> None:
@@ -200,9 +246,22 @@ PREPARED: dict[tuple[tuple[str, ...], str, bool], Stage] = {}
 """Fleets that have come up, by ladder, sequel and whether a group owns them: each run plays on a copy."""
 
 
+def put_on_trial(there: Stage) -> None:
+    """Let healing launch another image from now on, which a person has promoted, and which does not boot."""
+    policy = replace(there.settings.fleets["web"], image="img-2", version="2.0.0")
+    there.settings = replace(there.settings, fleets={"web": policy})
+
+    async def promote(service: Service, _: World) -> None:
+        await until(lambda: triage.is_amnesty_over(service.engine.ctx, service.engine.ctx.fleets["web"]), 600)
+        assert (await ask(service, Promote("web"))).ok
+
+    there.live(promote)
+    there.world.bad_images.add("img-2")
+
+
 def ready(case: Case, given: Settings | None = None) -> tuple[Stage, Player]:
     """Return a stage at the point where the case begins."""
-    wanted = given or settings(fleet(3, ladder=case.ladder, **case.fleet_changes), **case.changes)
+    wanted = given or settings(fleet(case.size, ladder=case.ladder, **case.fleet_changes), **case.changes)
     there, player = stage(replace(wanted, surfaces=())), Player(case)
     if "group" in case.fleet_changes:
         there.world.groups["web"] = Group("web", 3)
@@ -210,6 +269,8 @@ def ready(case: Case, given: Settings | None = None) -> tuple[Stage, Player]:
         key = (case.ladder, case.then, "group" in case.fleet_changes)
         if key not in PREPARED:
             there.live(player.prepare)
+            if case.then == "trial":
+                put_on_trial(there)
             if case.breaks is lost_journal:
                 there.world.machines[min(there.world.machines)].registered_at = None
                 there.store = MemoryStore("another")
