@@ -23,7 +23,7 @@ def rows() -> Iterator[Any]:
     for scenario in catalogue.load(catalogue.shipped()):
         if scenario.number not in LONG:
             for size in scenario.quick:
-                yield pytest.param(scenario.quickened(), size, id=f"{scenario.number} {scenario.name}, {size} machines")
+                yield pytest.param(scenario.quickened(), size, id=f"{scenario.name}, {size} machines")
 
 
 @pytest.mark.parametrize(("scenario", "size"), list(rows()))
