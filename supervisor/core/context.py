@@ -62,6 +62,7 @@ class Context:
         self.bucket = Bucket(now.boot)
         self.fleets: dict[str, Fleet] = {}
         self.owners: dict[str, Fleet] = {}  # instance -> its fleet, for everyone who has a chart
+        self.charts: dict[str, Chart] = {}  # the same everyone, straight to the chart: for the hot path
         self.slots_known: dict[
             str, tuple[int, int]
         ] = {}  # fleet -> slots wanted, and slot changes, when all were there
@@ -158,6 +159,7 @@ class Context:
             return
         chart = fleet.chart(instance.id)
         self.owners[instance.id] = fleet
+        self.charts[instance.id] = chart
         if instance.lifecycle is Lifecycle.WITHDRAWN:
             fleet.withdrawn.add(instance.id)
         else:
@@ -176,6 +178,7 @@ class Context:
     def forget(self, fleet: Fleet, instance: str) -> None:
         """Drop the in-memory side of an instance."""
         self.owners.pop(instance, None)
+        self.charts.pop(instance, None)
         fleet.drop(instance)
 
     def observe(self, fleet: Fleet, instance: Instance, *, fast: bool | None = None) -> None:
@@ -483,7 +486,7 @@ class Context:
     def _grace(self, fleet: Fleet, instance: Instance | None) -> str:
         if instance is None or instance.lifecycle not in COMING:
             return ""
-        limit = fleet.boots.deadline(self.settings.judgement)
+        limit = fleet.boots.deadline(self.settings.judgement, self.to_boot(instance.created_at))
         return f"{instance.lifecycle} for {self.since(instance.since):.0f}s of {limit:.0f}s"
 
     def _workflow(self, number: int) -> Workflow:

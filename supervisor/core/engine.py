@@ -54,7 +54,7 @@ from supervisor.core.signals import (
     Turn,
     Woke,
 )
-from supervisor.core.terms import BootTime, Health, Lifecycle, Now, Seconds
+from supervisor.core.terms import BootTime, Health, Lifecycle, Now, Seconds, Status
 from supervisor.core.world import World
 from supervisor.errors import OperatorError
 
@@ -187,47 +187,50 @@ class Engine:
                 assert_never(signal)
 
     def _results(self, results: Sequence[Result]) -> None:
-        """Take a batch of results. The hot path: a pass of a healthy instance costs one dictionary look-up or two."""
-        owners = self.ctx.owners
+        """Take a batch of results. The hot path: a pass of a healthy instance costs two dictionary look-ups."""
+        charts = self.ctx.charts
         self.ctx.sight.count(len(results))
         if results:
             self.batches += 1
             self.batches_age += max(0.0, self.ctx.now.boot - results[-1].done)
-        spoken: dict[str, Fleet] = {}  # about whom something was said; each is judged once, however much it was
-        discard_before = self._discard_before
+        spoken: dict[str, None] = {}  # about whom something was said; each is judged once, however much it was
+        discard_before, passed, healthy = self._discard_before, Status.OK, Health.HEALTHY
         for result in results:
-            name = result.instance
-            fleet = owners.get(name)
-            if fleet is None or result.sent < discard_before:
+            name, check, status, silent, sent, done, _, _ = result
+            chart = charts.get(name)
+            if chart is None or sent < discard_before or not chart.observed:
                 continue
-            chart = fleet.charts[name]
-            evidence = chart.checks.get(result.check)
-            if evidence is None or not chart.observed:
+            evidence = chart.checks.get(check)
+            if evidence is None:
                 continue
-            if evidence.passes_again(result):
-                if chart.finding.health is not Health.HEALTHY:
-                    spoken[name] = fleet
+            if status is passed and evidence.passes_again(sent, done):
+                if chart.finding.health is not healthy:
+                    spoken[name] = None
                 continue
             quiet = evidence.is_quiet
-            if result.silent and chart.heartbeat is not None and chart.heartbeat.is_fresh(self.ctx.now.boot):
+            if silent and chart.heartbeat is not None and chart.heartbeat.is_fresh(self.ctx.now.boot):
                 evidence.take(result, ALIVE_WEIGHT)
             else:
                 evidence.take(result)
-            if not (quiet and evidence.is_quiet and chart.finding.health is Health.HEALTHY):
-                spoken[name] = fleet
-        for name, fleet in spoken.items():
-            self._rounds.visit(fleet, name)
+            if not (quiet and evidence.is_quiet and chart.finding.health is healthy):
+                spoken[name] = None
+        owners = self.ctx.owners
+        for name in spoken:
+            fleet = owners.get(name)
+            if fleet is not None:
+                self._rounds.visit(fleet, name)
 
     def _beats(self, beats: Sequence[Beat]) -> None:
         """Take signs of life. They heal nobody: a machine that lives may still not serve."""
-        for beat in beats:
-            fleet = self.ctx.owners.get(beat.instance)
-            if fleet is None:
+        charts, judgement = self.ctx.charts, self.ctx.settings.judgement
+        for name, at in beats:
+            chart = charts.get(name)
+            if chart is None:
                 continue
-            chart = fleet.charts[beat.instance]
-            if chart.heartbeat is None:
-                chart.heartbeat = Heartbeat()
-            chart.heartbeat.beat(beat.at, self.ctx.settings.judgement)
+            heartbeat = chart.heartbeat
+            if heartbeat is None:
+                heartbeat = chart.heartbeat = Heartbeat()
+            heartbeat.beat(at, judgement)
 
     def _told(self, signal: MessageTold) -> None:
         message = self.ctx.world.get(OutboxMessage, signal.message)

@@ -185,20 +185,18 @@ class Evidence:
             if self.fails <= COUNTED_IN_A_ROW:
                 self._fail_gray(result, weight)
 
-    def passes_again(self, result: Result) -> bool:
-        """Count one more pass of a check of which nothing is suspected; return False, and count nothing, for all else.
+    def passes_again(self, sent: BootTime, done: BootTime) -> bool:
+        """Count one more pass of a check of which nothing is suspected; return False, and count nothing, when something is.
 
         `take` would do the same; nearly all results of a well fleet come here, so it asks for as little as it can.
         """
-        if not self.passes or self.score or self.gray or result.status is not Status.OK:
+        ok = Status.OK
+        if self.status is not ok or not self.passes or self.score or self.gray:
             return False
-        if self.status is not Status.OK:
-            return False
-        self.tally[Status.OK] += 1
+        self.tally[ok] += 1
         self.passes += 1
-        sent = result.sent
         self.last = sent
-        self.latency = latency = result.done - sent
+        self.latency = latency = done - sent
         if latency > self.pace.limit:
             self.pace.late.add(self.owner)
         return True

@@ -113,21 +113,26 @@ class Chart:
 
     def quiet_until(self, now: BootTime) -> BootTime | None:
         """Return when the results of a healthy machine go stale; None when more than their age must be judged."""
-        unsteady = (
-            self.slow is not None
+        if (
+            self.finding.health is not Health.HEALTHY
+            or self.confirmed_stopped
+            or self.slow is not None
             or self.mute_since is not None
             or (self.flapping is not None and self.flapping.since is not None)
-        )
-        if self.finding.health is not Health.HEALTHY or self.confirmed_stopped or unsteady:
+        ):
             return None
         later = None
+        liveness, readiness = Role.LIVENESS, Role.READINESS
         for e in self.checks.values():
-            if e.role is Role.LIVENESS or e.role is Role.READINESS:
-                last = e.last
-                if last is None or not e.is_quiet:
+            role = e.role
+            if role is liveness or role is readiness:
+                last, weights = e.last, e.weights
+                # As `is_quiet`, in place: a well machine's checks are asked this again and again.
+                if last is None or e.fails or e.score or e.gray > weights.gray_suspects_at:
                     return None
-                at = last + e.weights.stale_after
-                later = at if later is None or at < later else later
+                at = last + weights.stale_after
+                if later is None or at < later:
+                    later = at
         return later if later is not None and later > now else None
 
     @property

@@ -6,7 +6,7 @@ enough apart, and when not more are absent than could plausibly die at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from supervisor.core import incidents, notices, plans, quarantine, zombies
@@ -46,7 +46,7 @@ def seen(ctx: Context, fleet: Fleet, signal: InventorySeen) -> list[str]:
         _compare_age(ctx, machines.values())
     touched: list[str] = []
     absent: list[Instance] = []
-    for name in sorted(ctx.world.members[signal.fleet]):
+    for name in sorted(_not_at_rest(ctx, fleet, machines, signal.asked)):
         instance = ctx.world.need(Instance, name)
         machine = machines.get(name)
         if machine is None or machine.state is MachineState.TERMINATED:
@@ -60,6 +60,33 @@ def seen(ctx: Context, fleet: Fleet, signal: InventorySeen) -> list[str]:
     if fleet.inventories <= ctx.settings.judgement.amnesty_rounds:
         fleet.dirty = True
     return touched
+
+
+def _not_at_rest(ctx: Context, fleet: Fleet, machines: Mapping[str, Machine], asked: BootTime) -> list[str]:
+    """Note that those still stand whom the cloud shows just as it did before; return all others, to be looked at.
+
+    Most of a large fleet are at rest at any time. For them `_present` would find nothing to do but this.
+    """
+    charts, instances = fleet.charts, ctx.world.table(Instance)
+    terminated, quarantined = MachineState.TERMINATED, Lifecycle.QUARANTINED
+    rest: list[str] = []
+    for name in ctx.world.members[fleet.policy.name]:
+        machine, chart = machines.get(name), charts.get(name)
+        if (
+            machine is None
+            or chart is None
+            or machine is not chart.machine
+            or chart.stopped_since is not None
+            or machine.state is terminated
+            or machine.isolated
+            or instances[(name,)].lifecycle is quarantined
+        ):
+            rest.append(name)
+            continue
+        chart.absent_since = None
+        if machine.registered is not None and asked >= chart.registered_after:
+            chart.registered_seen = asked
+    return rest
 
 
 def _was_seen(ctx: Context, member: str) -> bool:

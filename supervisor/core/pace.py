@@ -1,8 +1,8 @@
 """Slow machines: those whose answers take much longer than their peers', for minutes.
 
-Peers are the machines of one fleet and one type, compared check by check; where a type has only a few, the whole fleet. The hot path only compares an answer with a
-limit; the limit follows from the peers' median and spread every few seconds. When the median itself has moved, no
-machine is at fault for it.
+Peers are the machines of one fleet and one type, compared check by check; where a type has only a few, the whole
+fleet. The hot path only compares an answer with a limit; the limit follows from the peers' median and spread every few
+seconds. When the median itself has moved, no machine is at fault for it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ LEAST_SPREAD = 0.1
 SHARE = 0.8
 MOVED = 1.5
 MEMORY: Seconds = 3600.0
-MILLISECOND: Seconds = 0.001  # differences below are the network's mood
-LEAST_LIMIT: Seconds = 0.010
+MOOD: Seconds = 0.005  # differences below are the mood of the network and of the hosts: the least limit is twice that
+MILLISECOND: Seconds = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,19 @@ class _Trail:
 class Pace:
     """How fast one check is answered by the machines of one type."""
 
-    __slots__ = ("_compared_at", "_memory", "_slow", "_trails", "check", "late", "limit", "median", "role")
+    __slots__ = (
+        "_begun",
+        "_compared_at",
+        "_memory",
+        "_moved",
+        "_slow",
+        "_trails",
+        "check",
+        "late",
+        "limit",
+        "median",
+        "role",
+    )
 
     def __init__(self, check: str, role: Role) -> None:
         """Start without a limit: nobody is slow."""
@@ -79,7 +91,9 @@ class Pace:
         self.median: Seconds = 0.0
         self.late: set[str] = set()  # who was above the limit since the last comparison
         self._memory: float | None = None
+        self._begun: BootTime = 0.0
         self._compared_at: BootTime | None = None
+        self._moved = 0  # comparisons in a row with a moved median
         self._trails: dict[str, _Trail] = {}
         self._slow: set[str] = set()
 
@@ -97,23 +111,34 @@ class Pace:
         spread = max(LEAST_SPREAD, 1.4826 * _deviation(ranked, middle))
         if few:
             middle = max(middle, _middle(sorted(latencies)))
-        self.median = exp(middle)
+        # What differs by less than the mood is compared as equal; what is told to people is the median itself.
+        self.median = exp(middle) if middle > log(MOOD) else ranked[len(ranked) // 2]
         if self._memory is None or self._compared_at is None:
-            self._memory = middle
-        moved = abs(middle - self._memory) > log(MOVED)
-        elapsed = now - self._compared_at if self._compared_at is not None else 0.0
-        self._memory += (middle - self._memory) * (1 - exp(-elapsed / MEMORY))
-        self._compared_at = now
-        if moved:
-            self._trails.clear()
+            self._memory, self._begun = middle, now
+        if abs(middle - self._memory) > log(MOVED):
+            self._moved += 1
         else:
-            self.limit = max(LEAST_LIMIT, exp(middle + max(DEVIATIONS * spread, log(RATIO))))
+            self._moved = 0
+            self.limit = exp(middle + max(DEVIATIONS * spread, log(RATIO)))
+        # A plain mean until the memory is long enough: the first answers of a fleet come while everybody starts.
+        elapsed = now - self._compared_at if self._compared_at is not None else 0.0
+        length = min(MEMORY, now - self._begun)
+        self._memory += (middle - self._memory) * (1 - exp(-elapsed / length) if length else 0.0)
+        self._compared_at = now
 
     def compare(
         self, latest: dict[str, Seconds | None], judgement: Judgement, now: BootTime
     ) -> Iterator[tuple[str, Slow | None]]:
-        """Compare whom `watched` named, by their latest answers (None: none since); yield who is slow, and who no more."""
+        """Compare whom `watched` named, by their latest answers (None: none since); yield who is slow, and who no more.
+
+        While the median has moved nothing is compared. A moment of it proves nothing either way; once it lasts longer
+        than a slow machine may seem well, all that was found is forgotten.
+        """
         window = max(1, round(judgement.slow_after / judgement.compare_every))
+        if self._moved > (1 - SHARE) * window:
+            self._trails.clear()
+        elif self._moved:
+            return
         for name in sorted(latest):
             latency = latest[name]
             if latency is None:
@@ -154,7 +179,7 @@ class Pace:
 
 
 def _log(latency: Seconds) -> float:
-    return log(max(latency, MILLISECOND))
+    return log(max(latency, MOOD))
 
 
 def _middle(ranked: Sequence[Seconds]) -> float:

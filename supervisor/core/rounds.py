@@ -132,25 +132,24 @@ class Rounds:
 
     def visit_due(self) -> None:
         """Judge every instance whose time has come."""
-        now = self._ctx.now.boot
-        heap = self._heap
+        now, charts, instances = self._ctx.now.boot, self._ctx.charts, self._ctx.world.table(Instance)
+        heap, in_service = self._heap, Lifecycle.IN_SERVICE
         while heap and heap[0][0] <= now:
             at, name = heap[0]
-            fleet = self._ctx.owners.get(name)
-            if fleet is None or fleet.charts[name].look != at:
+            chart = charts.get(name)
+            if chart is None or chart.look != at:
                 heapq.heappop(heap)
                 continue
-            chart = fleet.charts[name]
             later = chart.quiet_until(now)
-            instance = self._ctx.world.get(Instance, name) if later is not None else None
-            if later is not None and instance is not None and instance.lifecycle is Lifecycle.IN_SERVICE:
+            instance = instances.get((name,)) if later is not None else None
+            if later is not None and instance is not None and instance.lifecycle is in_service:
                 chart.look = later  # nothing but the age of its results could have changed, and has not
                 heapq.heapreplace(heap, (later, name))
             else:
                 heapq.heappop(heap)
                 chart.look = None
-                self.visit(fleet, name)
+                self.visit(self._ctx.owners[name], name)
 
     def _is_outdated(self, at: BootTime, name: str) -> bool:
-        fleet = self._ctx.owners.get(name)
-        return fleet is None or fleet.charts[name].look != at
+        chart = self._ctx.charts.get(name)
+        return chart is None or chart.look != at

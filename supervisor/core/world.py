@@ -7,7 +7,7 @@ everything back as it was, so a refused commit leaves memory and disk in agreeme
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar, cast
 
@@ -93,6 +93,10 @@ class World:
     def need(self, kind: type[R], *key: str | int) -> R:
         """Return one record that must exist."""
         return cast(R, self._tables[kind][key])
+
+    def table(self, kind: type[R]) -> Mapping[Key, R]:
+        """Return the records of a kind by their keys, to look many up in a row."""
+        return cast("Mapping[Key, R]", self._tables[kind])
 
     def all(self, kind: type[R]) -> Iterator[R]:
         """Iterate over the records of a kind, in key order."""

@@ -89,3 +89,26 @@ def test_a_few_of_a_type_are_compared_with_the_whole_fleet(name: str) -> None:
     pace.set_limit(own, 0.0, [*own, *others])
 
     assert slow is (own[0] > pace.limit)
+
+
+PEERS: dict[str, tuple[list[float], bool]] = {
+    "peers that hop between two and seven milliseconds": ([0.002, 0.007] * 20, True),
+    "peers that were busy for a moment": ([0.05] * 20 + [0.2] * 4 + [0.05] * 16, True),
+    "peers that were busy while they started": ([0.2] * 3 + [0.05] * 57, True),
+    "peers that became as slow": ([0.05] * 35 + [0.2] * 10, False),
+}
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_moved_median_excuses_only_while_it_lasts(name: str) -> None:
+    """Some milliseconds more are no move, a moment proves nothing, and what was before the beginning is forgotten."""
+    theirs, slow = PEERS[name]
+    pace = Pace("alive", Role.LIVENESS)
+    found: dict[str, Slow | None] = {}
+    for tick, other in enumerate(theirs):
+        pace.set_limit([other] * 9 + [0.5], tick * 10.0)
+        if pace.limit < 0.5:
+            pace.late.add("i-1")
+        found |= dict(pace.compare(dict.fromkeys(pace.watched(), 0.5), NUMBERS, tick * 10.0))
+
+    assert slow is (found.get("i-1") is not None)

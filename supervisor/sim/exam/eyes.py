@@ -13,6 +13,7 @@ from supervisor.core.signals import NO_METRICS, Result, SelfReported, Sense, Sen
 from supervisor.core.terms import BootTime, Seconds, Status
 from supervisor.sim.exam.clockwork import Clockwork
 from supervisor.sim.exam.parts import Box, Post
+from supervisor.sim.exam.rows import rows
 from supervisor.sim.exam.site import BLIP, LATENCY, Answer, Site
 
 AT_ONCE: Seconds = 1.0  # answers that come sooner than this are handed over together
@@ -80,19 +81,8 @@ class SiteEyes:
         else:
             spread = 1 + 0.2 * self._late.random()
             done = [now + latency * spread for latency in asked.latencies]
-            soon = list(
-                map(
-                    Result,
-                    asked.instances,
-                    asked.names,
-                    repeat(Status.OK),
-                    repeat(False),
-                    repeat(now),
-                    done,
-                    repeat(""),
-                    repeat(NO_METRICS),
-                )
-            )
+            well, heard, sent, text, metrics = map(repeat, (Status.OK, False, now, "", NO_METRICS))
+            soon = rows(Result, asked.instances, asked.names, well, heard, sent, done, text, metrics)
             odd = (
                 sorted(place for one in site.odd & asked.places.keys() for place in asked.places[one])
                 if site.odd

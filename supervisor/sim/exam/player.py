@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 
 from supervisor.core.settings import Settings
 from supervisor.core.signals import Beat
@@ -15,6 +17,7 @@ from supervisor.sim.exam.faults import Faults
 from supervisor.sim.exam.healer import Desk, Healer, Page
 from supervisor.sim.exam.measure import measured
 from supervisor.sim.exam.noise import Noise
+from supervisor.sim.exam.rows import rows
 from supervisor.sim.exam.scenario import Scenario
 from supervisor.sim.exam.score import Score
 from supervisor.sim.exam.shape import settings_for
@@ -90,11 +93,15 @@ class Run:
     def _beat(self, theirs: Clockwork) -> None:
         """Let every machine that can send its sign of life to the queue; it comes from there by its own way."""
         site, now = self.site, self.site.clock.now
-        beats = [
-            Beat(id, now)
-            for id, box in site.boxes.items()
-            if id not in site.odd or (site.is_up(box) and site.is_reachable(box) and not box.mute)
-        ]
+        odd = site.odd
+        send: Iterable[str] = site.boxes
+        if odd:
+            send = [
+                id
+                for id, box in site.boxes.items()
+                if id not in odd or (site.is_up(box) and site.is_reachable(box) and not box.mute)
+            ]
+        beats = rows(Beat, send, repeat(now))
         late = site.post.beats_late
 
         def deliver() -> None:
