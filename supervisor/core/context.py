@@ -486,7 +486,7 @@ class Context:
     def _grace(self, fleet: Fleet, instance: Instance | None) -> str:
         if instance is None or instance.lifecycle not in COMING:
             return ""
-        limit = fleet.boots.deadline(self.settings.judgement)
+        limit = fleet.boots.deadline(self.settings.judgement, self.to_boot(instance.created_at))
         return f"{instance.lifecycle} for {self.since(instance.since):.0f}s of {limit:.0f}s"
 
     def _workflow(self, number: int) -> Workflow:

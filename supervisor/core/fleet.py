@@ -17,6 +17,7 @@ from supervisor.core.lifespan import Lifespan
 from supervisor.core.machine import Placement
 from supervisor.core.pace import Pace
 from supervisor.core.settings import CheckPolicy, FleetPolicy, Judgement
+from supervisor.core.stumbles import Stumbles
 from supervisor.core.terms import BootTime, FleetState, Health, Role, Seconds
 from supervisor.core.verdict import Verdict, well
 
@@ -44,8 +45,7 @@ class Fleet:
         self.blips: dict[str, Blips] = {}  # check -> how often a well machine fails it
         self.broken: dict[str, float] = {}  # check -> the share of its last results that were UNKNOWN
         self.paces: dict[tuple[str, str], Pace] = {}  # (check, type of machine)
-        self.boots = Boots()
-        self.lifespan = Lifespan()
+        self.boots, self.lifespan, self.stumbles = Boots(), Lifespan(), Stumbles()
         self.heartbeats_come = True  # of most that were ever heard
         self.studied_at = self.saved_at = self.amnesty_from = now
         self.stretch = 1.0

@@ -1,4 +1,4 @@
-"""What was learnt of a fleet, kept over restarts: blip rates, boots, failures, and who came back or flapped today.
+"""What was learnt of a fleet, kept over restarts: blip rates, stumbles, boots, failures, and who came back or flapped today.
 
 Numbers that grow with each result are written every five minutes, and only when they have changed; what concerns one
 machine is written when it happens.
@@ -14,11 +14,12 @@ from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.lifespan import Lifespan
 from supervisor.core.model import Learnt
+from supervisor.core.stumbles import Stumbles
 from supervisor.core.terms import Seconds
 
 EVERY: Seconds = 300.0
 DAY: Seconds = 86400.0
-BLIP, BOOTS, FAILURES = "blip.", "boots", "failures"
+BLIP, BOOTS, FAILURES, STUMBLES = "blip.", "boots", "failures", "stumbles"
 RETURNS, SPELLS = "returns.", "spells."  # of one machine: wall times, as seconds of the epoch
 
 
@@ -34,6 +35,9 @@ def load(ctx: Context, fleet: Fleet) -> None:
         fleet.boots = Boots(boots.values)
     if failures is not None and len(failures.values) == 2:
         fleet.lifespan = Lifespan(*failures.values)
+    stumbles = ctx.world.get(Learnt, name, STUMBLES)
+    if stumbles is not None and len(stumbles.values) == 2:
+        fleet.stumbles = Stumbles(*stumbles.values)
     fleet.weigh(ctx.settings.judgement)
 
 
@@ -46,6 +50,7 @@ def save(ctx: Context, fleet: Fleet) -> None:
         _put(ctx, fleet, BLIP + check, (round(blips.fails, 3), round(blips.total, 1)))
     _put(ctx, fleet, BOOTS, tuple(round(duration, 1) for duration in fleet.boots.durations))
     _put(ctx, fleet, FAILURES, (fleet.lifespan.failures, round(fleet.lifespan.hours, 3)))
+    _put(ctx, fleet, STUMBLES, (round(fleet.stumbles.count, 3), round(fleet.stumbles.days, 3)))
     for record in [r for r in ctx.world.all(Learnt) if r.fleet == fleet.policy.name]:
         if record.name.startswith((RETURNS, SPELLS)) and ctx.since(record.at) > DAY:
             ctx.world.delete(record)

@@ -123,7 +123,8 @@ class Judgement:
     paroles: int = 2
     """After so many returns within 24 h, a machine that turns sick again is replaced, even if it recovers."""
     flap_changes: int = 4
-    """So many changes between healthy and suspect within `flap_window` are flapping: out of the load balancer."""
+    """So many changes between healthy and suspect within `flap_window` are flapping, at least: out of the load balancer.
+    More are needed where chance alone makes that many more often than `false_alarms_per_month`."""
     flap_window: Seconds = 1800.0
     """The time over which these changes are counted; a single failed question is no change."""
     flap_passes: int = 12

@@ -2,7 +2,8 @@
 
     calm -> storm (nobody is removed, machines may be added) -> half-open (one at a time) -> calm
 
-Called by triage. Machines that were added fill the next free slot; those that no slot needs in the end are let go.
+Called by triage. Machines that were added fill the next free slot, or take the place of the next one that is healed;
+those that no slot needs in the end are let go.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 from dataclasses import replace
 from math import ceil
 
-from supervisor.core import capacity, incidents, plans, quarantine, troubles
+from supervisor.core import capacity, incidents, notices, plans, quarantine, troubles
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, breaker_allows, floors, holding, holding_fill
-from supervisor.core.journal import Workflow, WorkflowKind, WorkflowState
-from supervisor.core.model import Incident, Instance
+from supervisor.core.journal import Step, StepStatus, Subject, Verb, Workflow, WorkflowKind, WorkflowState
+from supervisor.core.model import Incident, IncidentState, Instance
+from supervisor.core.requests import Refused
 from supervisor.core.terms import SERVING, Cause, Health, Lifecycle
 
 TRIAL = 2  # machines that are added first: whether new ones withstand what made the others sick
@@ -71,7 +73,7 @@ def add(ctx: Context, fleet: Fleet) -> None:
     serve = [w for w in tried if w.state is WorkflowState.DONE]
     failed = [w for w in tried if w.state is WorkflowState.FAILED]
     room = _room(ctx, fleet, trouble)
-    proved = sum(1 for w in serve if _is_proved(ctx, fleet, w.candidate))
+    proved = sum(1 for w in (*serve, *_replacing(ctx, fleet, trouble)) if _is_proved(ctx, fleet, w.candidate))
     if proved >= min(TRIAL, room):
         _open_half(ctx, fleet, trouble, proved)
     if failed and not serve:
@@ -82,7 +84,7 @@ def add(ctx: Context, fleet: Fleet) -> None:
             return
     most = room if serve else min(TRIAL, room)
     wanted = _wanted(ctx, fleet, trouble)
-    count = min(wanted - len(coming), most - len(coming) - len(serve))
+    count = min(wanted - len(coming), most - len(tried))  # one that failed is kept for a while, and takes its room
     if _is_short(ctx, fleet, trouble, wanted) and count > 0:
         _launch(ctx, fleet, trouble, count)
 
@@ -99,6 +101,17 @@ def _is_short(ctx: Context, fleet: Fleet, trouble: Incident, wanted: int) -> boo
     return ctx.now.boot - fleet.investigation.short_since >= (
         guards.zone_rescue_after if place else guards.rescue_after
     )
+
+
+def _replacing(ctx: Context, fleet: Fleet, trouble: Incident) -> list[Workflow]:
+    """Return the healings that the storm has overtaken: their new machines prove as much as those launched besides.
+
+    In a fleet so small that they bring it back to its floor nothing else is launched, so nothing else can prove it.
+    """
+    if trouble.verdict in troubles.PLACES:
+        return []
+    running = (ctx.world.need(Workflow, number) for number in sorted(ctx.world.running[fleet.policy.name]))
+    return [w for w in running if w.kind is WorkflowKind.REMEDIATE and w.candidate]
 
 
 def _is_proved(ctx: Context, fleet: Fleet, name: str) -> bool:
@@ -143,9 +156,8 @@ def _launch(ctx: Context, fleet: Fleet, trouble: Incident, count: int) -> None:
 def _open_half(ctx: Context, fleet: Fleet, trouble: Incident, count: int) -> None:
     """New machines withstand it: heal one at a time, while it lasts and a while longer."""
     if ctx.now.boot >= fleet.half_open_until:
-        text = (
-            f"{count} machines launched besides serve well: half-open, one is healed at a time where nothing else holds"
-        )
+        new = "1 new machine serves" if count == 1 else f"{count} new machines serve"
+        text = f"{new} well: half-open, one is healed at a time where nothing else holds"
         ctx.note(trouble, "incident.note", text)
     fleet.half_open_until = ctx.now.boot + ctx.settings.guards.half_open
 
@@ -160,6 +172,37 @@ def surplus(ctx: Context, fleet: Fleet) -> set[str]:
     there = (Lifecycle.WITHDRAWN, *SERVING)
     known = (ctx.world.need(Instance, i) for i in added)
     return {i.id for i in known if i.slot is None and i.lifecycle in there}
+
+
+def lend(ctx: Context, fleet: Fleet, workflow: Workflow) -> bool:
+    """Let one that was added be the replacement that a healing is about to launch; return whether one is.
+
+    It came up, and has served well: it has been through every step of a launch but the last, which looks again.
+    """
+    skipped = [step for step in workflow.plan if step.subject is Subject.CANDIDATE and step.verb is not Verb.CONFIRM]
+    confirmed = any(step.verb is Verb.CONFIRM and step.subject is Subject.CANDIDATE for step in workflow.plan)
+    if workflow.kind is not WorkflowKind.REMEDIATE or workflow.slot is None or not confirmed:
+        return False
+    spare = next((name for name in sorted(surplus(ctx, fleet)) if _may_stay(ctx, fleet, workflow, name)), "")
+    if not spare:
+        return False
+    why = f"{spare} was launched besides, and serves well"
+    for step in skipped:
+        row = Step(workflow.id, step.name, workflow.attempt, StepStatus.SKIPPED, ctx.now.wall, done_at=ctx.now.wall)
+        ctx.world.put(replace(row, outcome=Refused(why)))
+    ctx.world.put(replace(workflow, candidate=spare))
+    incident = ctx.world.get(Incident, workflow.incident)
+    if incident is not None and incident.state is not IncidentState.CLOSED:
+        ctx.note(incident, "incident.step", f"nothing need be launched: {why}")
+    return True
+
+
+def _may_stay(ctx: Context, fleet: Fleet, workflow: Workflow, name: str) -> bool:
+    """Return whether a machine that was added is as good as the one that would be launched now."""
+    instance, chart = ctx.world.need(Instance, name), fleet.chart(name)
+    if name in ctx.world.by_instance or instance.image != workflow.image or notices.is_leaving(chart.machine):
+        return False
+    return chart.finding.health is Health.HEALTHY and _is_proved(ctx, fleet, name)
 
 
 def _let_go(ctx: Context, fleet: Fleet) -> None:

@@ -32,6 +32,7 @@ def study(ctx: Context, fleet: Fleet) -> list[str]:
     frozen = _is_frozen(ctx, fleet)
     for name, blips in fleet.blips.items():
         blips.study(fleet.tallies[name], now, frozen=frozen)
+    fleet.stumbles.study(fleet.serving, now, frozen=frozen)
     fleet.weigh(judgement)
     fleet.lifespan.serve(fleet.serving, min(elapsed, 2 * judgement.compare_every))
     changed = _listen(ctx, fleet)

@@ -51,7 +51,8 @@ def flapping(found: Flapping | None, judgement: Judgement) -> str:
     """Say that a machine flaps, and when it may come back."""
     if found is None or found.since is None:
         return ""
-    return f"flapping, back once it has passed for {found.stable_for(judgement):.0f}s"
+    why = f" ({found.because})" if found.because else ""
+    return f"flapping{why}, back once it has passed for {found.stable_for(judgement):.0f}s"
 
 
 def nth(found: Flapping | None) -> str:

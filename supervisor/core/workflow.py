@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import diagnosis, groups, images, incidents, plans, quarantine
+from supervisor.core import diagnosis, groups, images, incidents, plans, quarantine, storm
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, Reading, holding
@@ -110,6 +110,8 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
         return _skip(ctx, workflow, step, "it is marked already")
     if step.verb is Verb.LAUNCH and workflow.retry_at is not None and ctx.now.wall < workflow.retry_at:
         return False
+    if step.verb is Verb.LAUNCH and storm.lend(ctx, fleet, workflow):
+        return True
     held = _held(ctx, fleet, workflow, step, subject)
     incident = ctx.world.get(Incident, workflow.incident)
     if held:
@@ -222,7 +224,8 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
     subject = _subject(ctx, workflow, step)
     chart = fleet.charts.get(subject.id) if subject else None
     judgement = ctx.settings.judgement
-    limit = fleet.boots.deadline(judgement) if step.verb is Verb.WARM else judgement.confirm_deadline
+    begun = ctx.to_boot(row.intent_at)
+    limit = fleet.boots.deadline(judgement, begun) if step.verb is Verb.WARM else judgement.confirm_deadline
     if subject is None or chart is None or subject.lifecycle in GONE:
         why = f"its machine is gone ({subject.ended})" if subject and subject.ended else "its machine is gone"
         _wait_failed(ctx, fleet, workflow, row, why, hopeless=subject is not None and subject.hopeless)
@@ -247,7 +250,7 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
             and row.intent_at > ctx.started.wall
             and workflow.kind != WorkflowKind.ADOPT
         ):
-            fleet.boots.note(ctx.since(row.intent_at))  # one that we have seen from its launch on
+            fleet.boots.note(ctx.since(row.intent_at), ctx.now.boot)  # one that we have seen from its launch on
         if incident is not None and incident.state is not IncidentState.CLOSED:
             ctx.note(incident, "incident.step", f"{subject.id} (zone {subject.zone}) passed its startup checks")
         return True
@@ -301,11 +304,14 @@ def _now_serves(ctx: Context, fleet: Fleet, workflow: Workflow, instance: Instan
         slot = min(ctx.world.free_slots[name] - {s for f, s in ctx.world.by_slot if f == name}, default=None)
     if instance.lifecycle not in SERVING:  # nobody registered it here: its group did
         instance = ctx.move(instance, Lifecycle.PROBATION)
+    launched = bool(workflow.candidate) and not instance.served  # one that was lent has served before
     instance = ctx.world.put(replace(instance, served=True, slot=slot))
     if slot is not None:
         place = ctx.world.need(Slot, name, slot)
         ctx.world.put(replace(place, occupant=instance.id, retry_at=None, served_at=ctx.now.wall, needs_human=""))
-    if workflow.candidate:
+        if instance.lifecycle is Lifecycle.IN_SERVICE:
+            plans.settle_slot(ctx, name, slot)
+    if launched:
         _launches_work(ctx, name)
         fleet.came_up[instance.image] = max(fleet.came_up.get(instance.image, instance.created_at), instance.created_at)
         images.launch_served(ctx, fleet, workflow)

@@ -143,3 +143,13 @@ def test_beats_that_we_may_have_missed_are_excused() -> None:
 
     assert heart.is_fresh(1030.0)
     assert not heart.is_fresh(1060.0)
+
+
+def test_the_quickest_of_many_launched_together_are_no_measure_of_the_others() -> None:
+    """What a newcomer is given was known when it began: those that overtook it say nothing about it."""
+    boots = Boots()
+    for _ in range(20):
+        boots.note(60.0, now=1000.0)
+
+    assert NUMBERS.boot_deadline == boots.deadline(NUMBERS, begun=900.0)
+    assert NUMBERS.boot_least == boots.deadline(NUMBERS, begun=1001.0)

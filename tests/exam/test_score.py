@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
+from supervisor.core.requests import Deregister, Launch, Register
+from supervisor.sim.exam.clockwork import Clockwork
+from supervisor.sim.exam.cloud import SiteCloud
 from supervisor.sim.exam.player import Run, play
 from supervisor.sim.exam.scenario import Scenario
 from supervisor.sim.exam.score import Score
 from supervisor.sim.exam.sickbay import Sickbay
+from supervisor.sim.exam.site import Dice, Site
 from tests.exam.healers import Idle, Murderer
 
 
@@ -89,6 +94,27 @@ def test_killing_the_guilty_is_no_over_kill() -> None:
     """Who is at fault itself may go."""
     score = play(scenario(ONE_DIES), 30, 0, Murderer())
     assert (score.over_kill, score.false_quarantines, score.vetoes) == (0, 0, ())
+
+
+def test_letting_go_what_was_added_is_tidying_up_when_all_is_well_and_over_kill_before() -> None:
+    """A machine too many may go when as many serve as are wanted; one of those that were there, or in trouble, may not."""
+    site = Site(Clockwork(), Dice("a test"), 6, noise=False, demand=0.7)
+    cloud = SiteCloud(site, site.clock)
+    added = [f"added-{number}" for number in range(3)]
+    for token in added:
+        cloud.perform(Launch("web", "img", "1.0.0", "b", token, ()), lambda _: None)
+    site.clock.run(900.0)
+    extra = [box.id for box in site.boxes.values() if box.launched >= 0]
+    for name in extra:
+        cloud.perform(Register("web", name, name), lambda _: None)
+    site.clock.run(960.0)
+    for moment, name in ((1000.0, extra[0]), (1010.0, "i-00000"), (1100.0, extra[1])):
+        site.clock.at(moment, partial(cloud.perform, Deregister("web", name, f"{name} goes"), lambda _: None))
+    site.clock.at(1050.0, lambda: site.strike(site.boxes["i-00001"], own=True))
+    site.clock.run(1200.0)
+    assert [(extra[0], True), ("i-00000", False), (extra[1], False)] == [
+        (act.instance, act.guilty) for act in site.ledger.acts
+    ]
 
 
 def test_doing_nothing_about_a_dead_machine_is_not_right() -> None:

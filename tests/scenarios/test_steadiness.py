@@ -48,9 +48,11 @@ def test_a_flapping_machine_is_set_aside_until_it_is_stable() -> None:
     async def story(service: Service, world: World) -> None:
         await proved(service, world)
         name = instances(service)[0].id
-        await stumble(world, name, 2)
+        await stumble(world, name, 3)
         await until(lambda: lifecycle(service, name) is Lifecycle.WITHDRAWN, 200)
         assert 1 == len(told(there, "instance.flapping"))
+        assert "flaps: suspect 3 times within " in told(there, "instance.flapping")[0]
+        assert ", by chance 1 in 10^" in told(there, "instance.flapping")[0]
         assert Health.SUSPECT is service.engine.ctx.fleets["web"].charts[name].finding.health
         await until(lambda: lifecycle(service, name) is Lifecycle.PROBATION, 400)
         last = service.engine.ctx.fleets["web"].charts[name].checks["alive"].last_fail
@@ -61,6 +63,60 @@ def test_a_flapping_machine_is_set_aside_until_it_is_stable() -> None:
 
     there.live(story)
     assert ["deregister"] == [r.verb for r in removals(there.world)]
+
+
+def test_two_bursts_of_loss_within_half_an_hour_are_not_flapping() -> None:
+    """Confirmed by a second look, both of them; yet in a fleet of any size that is chance."""
+    there = stage()
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world)
+        name = instances(service)[0].id
+        await stumble(world, name, 2)
+        flapping = service.engine.ctx.fleets["web"].charts[name].flapping
+        assert flapping is not None
+        assert (2, None) == (flapping.stumbles, flapping.since)
+        await asyncio.sleep(600)
+        assert [] == told(there, "instance.flapping")
+
+    there.live(story)
+    assert [] == removals(there.world)
+
+
+def test_when_all_stumble_together_nobody_flaps() -> None:
+    """How often the others do so now is weighed as well, whatever they share."""
+    there = stage()
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world)
+        names = [instance.id for instance in instances(service)]
+        for _ in range(4):
+            for name in names:
+                await stumble(world, name, 1)
+        assert [] == told(there, "instance.flapping")
+
+    there.live(story)
+    assert [] == removals(there.world)
+
+
+def test_what_was_learnt_of_stumbles_outlives_a_restart() -> None:
+    """A quiet fleet comes to expect fewer."""
+    there = stage()
+    known = 0.0
+
+    async def first(service: Service, world: World) -> None:
+        nonlocal known
+        await proved(service, world)
+        await asyncio.sleep(7200)
+        known = service.engine.ctx.fleets["web"].stumbles.rate
+        assert known < 1.0
+
+    async def second(service: Service, world: World) -> None:
+        await asyncio.sleep(5)
+        assert abs(known - service.engine.ctx.fleets["web"].stumbles.rate) < 0.001
+
+    there.live(first)
+    there.live(second)
 
 
 def test_two_blips_are_not_flapping() -> None:
@@ -90,19 +146,19 @@ def test_the_third_spell_within_a_day_is_a_sickness() -> None:
         nonlocal name
         await proved(service, world)
         name = instances(service)[0].id
-        await stumble(world, name, 2)
+        await stumble(world, name, 3)
         await until(lambda: lifecycle(service, name) is Lifecycle.WITHDRAWN, 200)
         await until(lambda: lifecycle(service, name) is Lifecycle.PROBATION, 400)
 
     async def second(service: Service, world: World) -> None:
         await asyncio.sleep(1900)
         begun = world.clock.boot
-        await stumble(world, name, 2)
+        await stumble(world, name, 3)
         await until(lambda: lifecycle(service, name) is Lifecycle.WITHDRAWN, 200)
         await until(lambda: lifecycle(service, name) is Lifecycle.PROBATION, 900)
         assert world.clock.boot - begun > 600
         await asyncio.sleep(1900)
-        await stumble(world, name, 2)
+        await stumble(world, name, 3)
         await until(lambda: bool(incidents(service)), 60)
         assert "flapping" in incidents(service)[0].cause
         assert "third time within a day" in incidents(service)[0].cause

@@ -70,13 +70,73 @@ def test_a_storm_adds_machines_and_then_heals_one_at_a_time() -> None:
         assert len(removed(world)) == 1
         await calm(service, world, 4 * 3600)
         assert IncidentState.CLOSED is shared(service)[0].state
-        await until(lambda: 6 == fleet.serving == len(world.live("web")), 6 * 3600)  # those too many were let go
+        assert 6 == fleet.serving == len(world.live("web"))
 
     there.live(story)
     assert [] == told(there, "storm.begun") + told(there, "storm.ended")  # the shared trouble's story tells both
     assert len([text for text in told(there, "incident.note") if "machines are sick (breaker: at most" in text]) == 1
     assert len([text for text in told(there, "incident.note") if "the storm is over" in text]) == 1
-    assert told(there, "storm.surplus")
+    assert len(launches(there.world)) == 6 + 3  # those launched besides took the places of two, and none was left over
+    assert [] == told(there, "storm.surplus")
+    safe(there)
+
+
+def test_what_was_added_is_let_go_when_the_sick_recover() -> None:
+    """Half of six err for a while. Nobody is removed but, in the end, the two that no slot needs."""
+    there = stage(settings(guards=Guards(breaker_window=300.0, breaker_quiet=60.0, half_open=120.0)))
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world)
+        fleet = service.engine.ctx.fleets["web"]
+        victims = [i.id for i in instances(service)[:3]]
+        for victim in victims:
+            world.behave(victim, Behaviour.ERRORS)
+        await until(lambda: 5 == fleet.serving, 600)
+        for victim in victims:
+            world.behave(victim, Behaviour.WELL)
+        await until(lambda: 6 == fleet.serving == len(world.live("web")), 6 * 3600)
+        assert not removed(world) & set(victims)
+
+    there.live(story)
+    assert len(told(there, "storm.surplus")) == 2
+    safe(there)
+
+
+def test_of_three_two_are_healed_one_after_another() -> None:
+    """The replacement of the first is the proof that the second one waits for; nothing else need be launched."""
+    there = stage(settings(fleet(3, checks=TWO_CHECKS)))
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world)
+        first, second = [i.id for i in instances(service)[:2]]
+        world.crash(first)
+        await until(lambda: len(launches(world)) == 4, 300)
+        world.crash(second)
+        await calm(service, world, 3 * 3600)
+
+    there.live(story)
+    assert len(removed(there.world)) == 2
+    assert len(launches(there.world)) == 3 + 2
+    safe(there)
+
+
+def test_one_that_was_added_takes_the_place_of_the_next_that_is_healed() -> None:
+    """It has proved itself already: nothing is launched for that one, and none is left over in the end."""
+    there = stage(settings(fleet(3, checks=TWO_CHECKS)))
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world)
+        for victim in [i.id for i in instances(service)[:2]]:
+            world.crash(victim)
+        await until(lambda: bool(removals(world)), 3600)
+        assert len(launches(world)) == 3 + 1
+        await calm(service, world, 3 * 3600)
+
+    there.live(story)
+    assert any("nothing need be launched" in text for text in told(there, "incident.step"))
+    assert len(launches(there.world)) == 3 + 2
+    assert len(removed(there.world)) == 2
+    assert [] == told(there, "storm.surplus")
     safe(there)
 
 

@@ -174,9 +174,22 @@ class SiteCloud:
         """Write an act down; `again`: on one that was removed before, and has no business to serve."""
         site = self._site
         guilty = again or box.at_fault is not None or not box.has_served or box.power is Power.STOPPED
+        guilty = guilty or self._is_extra(box)
         cost = before - box.worth
         act = Act(site.clock.now, verb, box.id, guilty, cost, site.ledger.serving, why_not=self._why_not(box))
         site.ledger.acts.append(act)
+
+    def _is_extra(self, box: Box) -> bool:
+        """Return whether a machine was launched during the run, and is one too many now that all is well.
+
+        To let it go then is tidying up: as many serve as are wanted, and nothing is wrong that it might help against.
+        """
+        site = self._site
+        if box.launched < 0 or site.ledger.serving < site.ledger.desired or not site.is_calm:
+            return False
+        places = (*site.zones.values(), *site.subnets.values())
+        ill = any(other.registered_at is not None for other in site.at_fault())
+        return not ill and not any(place.cut or place.loss for place in places)
 
     def _why_not(self, box: Box | None) -> str:
         """Return why nobody may act now: for long enough that an act was not under way already."""
