@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import typer
 
 from supervisor.cli.base import Json, print_table, when
+from supervisor.core.capacity import words
 from supervisor.core.cards import percent
 from supervisor.core.text import clean
 
@@ -86,7 +87,7 @@ def serving(fleet: Json) -> str:
     if fleet["state"] == "unknown":
         return f"UNKNOWN, not yet seen how many of {fleet['desired']} serve"
     suspect = f", {len(fleet['suspect'])} suspect" if fleet["suspect"] else ""
-    return f"{fleet['state'].upper()}, {fleet['serving']} of {fleet['desired']} serve{suspect}"
+    return f"{fleet['state'].upper()}, {words(fleet['serving'], fleet['desired'])}{suspect}"
 
 
 def _why(instance: Json) -> str:

@@ -35,6 +35,13 @@ def at_work(fleet: Fleet, now: BootTime) -> int:
     return fleet.serving + sum(1 for chart in _doubtful(fleet) if _is_at_work(chart, now))
 
 
+def words(serving: int, desired: int) -> str:
+    """Say how many serve of how many wanted; after a zone's return the rescue machines serve as well for a while."""
+    if serving > desired > 0:
+        return f"all {desired} serve, {serving - desired} more than wanted"
+    return f"{serving} of {desired} serve"
+
+
 def _doubtful(fleet: Fleet) -> list[Chart]:
     """Return the charts of those that `Fleet.serving` may leave out although they serve."""
     charts = (fleet.charts.get(name) for name in fleet.suspects | fleet.unknown | fleet.sick)

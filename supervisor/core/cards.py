@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 
+from supervisor.core import capacity
 from supervisor.core.context import Context
 from supervisor.core.duration import words
 from supervisor.core.guards import Act, read
@@ -156,7 +157,7 @@ def _impact(ctx: Context, name: str) -> str:
     if ctx.sight.blind:
         return f"unseen now, {fleet.state.upper()} when last seen"
     suspect = f", {len(fleet.suspects)} suspect" if fleet.suspects else ""  # they may serve, and count for the state
-    return f"{fleet.state.upper()}, {fleet.serving} of {fleet.policy.desired} serve{suspect}"
+    return f"{fleet.state.upper()}, {capacity.words(fleet.serving, fleet.policy.desired)}{suspect}"
 
 
 def _now(ctx: Context, incident: Incident, tone: Tone) -> str:

@@ -54,7 +54,7 @@ from supervisor.core.signals import (
     Turn,
     Woke,
 )
-from supervisor.core.terms import BootTime, Health, Lifecycle, Now, Seconds, Status
+from supervisor.core.terms import BootTime, Health, Lifecycle, Now, Role, Seconds, Status
 from supervisor.core.world import World
 from supervisor.errors import OperatorError
 
@@ -204,7 +204,9 @@ class Engine:
             if evidence is None:
                 continue
             if status is passed and evidence.passes_again(sent, done):
-                if chart.finding.health is not healthy:
+                finding = chart.finding
+                # Nobody with a vote is heard of it, and this check has none: its passes change nothing, though all come.
+                if finding.health is not healthy and not (finding.unheard and evidence.role is Role.ADVISORY):
                     spoken[name] = None
                 continue
             quiet = evidence.is_quiet

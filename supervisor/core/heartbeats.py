@@ -14,6 +14,7 @@ from supervisor.core.settings import Judgement
 from supervisor.core.terms import BootTime
 
 WINDOW = 100  # beats that the mean and the deviation remember
+OLD = 1 / WINDOW  # what the next beat weighs after so many
 
 
 class Heartbeat:
@@ -37,15 +38,16 @@ class Heartbeat:
             return
         beats = self.beats
         if beats:
-            weight = 1 / min(WINDOW, beats)
+            weight = OLD if beats > WINDOW else 1 / beats
             off = at - self.last - self.mean
             self.mean += weight * off
             self._variance = (1 - weight) * (self._variance + weight * off * off)
         self.beats = beats + 1
         self.last = at
         self._expected = expected = self.mean + judgement.heartbeat_pause
-        deviation = sqrt(self._variance)
-        deviation = max(deviation, judgement.heartbeat_deviation)
+        least = judgement.heartbeat_deviation
+        # Nearly all beats are more regular than we believe any to be: no root for those.
+        deviation = sqrt(self._variance) if self._variance > least * least else least
         self._deviation = deviation
         self.stale_at = at + expected + _deviations(judgement.heartbeat_phi) * deviation
 

@@ -242,7 +242,9 @@ def _state(ctx: Context, fleet: Fleet) -> None:
         if not (fleet.state is None and state is FleetState.DOWN and not ctx.world.members[name]):
             full = serving >= fleet.policy.desired
             why = f", incident {open_incidents[0].id} is open" if full and open_incidents else ""
-            ctx.say("fleet.state", f"{name} is {state.upper()}: {serving} of {fleet.policy.desired} serve{why}", name)
+            ctx.say(
+                "fleet.state", f"{name} is {state.upper()}: {capacity.words(serving, fleet.policy.desired)}{why}", name
+            )
         fleet.state = state
 
 
