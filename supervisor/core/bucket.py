@@ -10,6 +10,7 @@ from supervisor.core.terms import BootTime, Seconds
 
 RECOVERS: Seconds = 60.0  # without an objection, before the rate doubles again
 SLOWEST = 1 / 64  # of the rate
+ONE_OBJECTION: Seconds = 5.0  # answers to calls that were on their way together are one
 
 
 class Bucket:
@@ -21,6 +22,7 @@ class Bucket:
         self._at = now
         self._share = 1.0
         self._changed = now
+        self._objected: BootTime = float("-inf")
 
     def take(self, guards: Guards, now: BootTime) -> bool:
         """Take one token; False: not yet."""
@@ -37,5 +39,7 @@ class Bucket:
 
     def throttled(self, now: BootTime) -> None:
         """Go half as fast from now on: the cloud said that it is too much."""
+        if now - self._objected < ONE_OBJECTION:
+            return
         self._share = max(SLOWEST, self._share / 2)
-        self._changed = now
+        self._changed = self._objected = now

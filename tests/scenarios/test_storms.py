@@ -234,12 +234,20 @@ def test_failures_one_after_another_go_in_waves() -> None:
     safe(there)
 
 
-@pytest.mark.parametrize(("throttled", "after_a_second"), [(0, 5), (1, 2), (2, 1)])
-def test_a_cloud_is_asked_for_machines_at_a_pace(throttled: int, after_a_second: int) -> None:
-    """Ten at once, five in a second from then on; half as many each time that it objects."""
+@pytest.mark.parametrize(
+    ("objections", "after_a_second"),
+    [
+        pytest.param((), 5, id="five a second"),
+        pytest.param((0.0,), 2, id="half as many when it objects"),
+        pytest.param((0.0, 6.0), 1, id="and half of that when it objects again"),
+        pytest.param((0.0, 0.1, 0.2, 0.3), 2, id="answers to calls that went out together are one objection"),
+    ],
+)
+def test_a_cloud_is_asked_for_machines_at_a_pace(objections: tuple[float, ...], after_a_second: int) -> None:
+    """Ten at once, then as many in a second as it takes."""
     pace, guards = Bucket(0.0), Guards()
-    assert 10 == sum(pace.take(guards, 0.0) for _ in range(50))
-    for _ in range(throttled):
-        pace.throttled(0.0)
-    assert after_a_second == sum(pace.take(guards, 1.0) for _ in range(50))
+    for at in objections:
+        pace.throttled(at)
+    assert 10 == sum(pace.take(guards, 10.0) for _ in range(50))
+    assert after_a_second == sum(pace.take(guards, 11.0) for _ in range(50))
     assert 10 == sum(pace.take(guards, 600.0) for _ in range(50))
