@@ -12,6 +12,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from supervisor.core.model import Incident
+from supervisor.core.settings import Guards
 from supervisor.core.signals import Noticed, OperatorAsked, Pause, Resume, SettingsLoaded
 from supervisor.core.terms import Mode
 from supervisor.runtime.service import Service
@@ -135,7 +136,7 @@ async def test_it_can_be_used_with_the_keyboard(front: Front) -> None:
 
 def test_a_thousand_machines_are_shown_and_stay_live(tmp_path: Path) -> None:
     """A large fleet is a large rack, not a frozen page."""
-    settings = stages.settings(stages.fleet(1000))
+    settings = stages.settings(stages.fleet(1000), guards=Guards(launch_burst=1000))
     there = stages.stage(settings)
     there.live(starts)
 
