@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.model import Change, CheckStanding, Image
-from supervisor.core.population import ZONE, Label
+from supervisor.core.population import Label
 from supervisor.core.priors import Theory
 from supervisor.core.settings import FleetPolicy
 from supervisor.core.terms import ChangeKind, Seconds
 
 KEPT: Seconds = 8 * 86400.0
 BY_SICKBAY = "sickbay"
-NETWORKS = (ZONE, "subnet")
 
 
 @dataclass(frozen=True, slots=True)

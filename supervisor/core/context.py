@@ -273,7 +273,7 @@ class Context:
         suspect = self.suspect_image(name)
         launches = workflow.image if workflow is not None else suspect.id if suspect is not None else ""
         age = None if fleet.inventory_at is None else now - fleet.inventory_at
-        verdict, explaining = fleet.investigation.verdict_on(own, fleet.verdict), self.settings.explaining
+        verdict, explaining = fleet.verdict_on(own), self.settings.explaining
         asked_for = workflow is not None and workflow.actor != "sickbay"
         challenged, told = ("", "") if asked_for else challenge.reading(fleet, instance, now, explaining)
         return Facts(
@@ -331,7 +331,7 @@ class Context:
             cost_allowed=guards.quarantine_daily,
             verdict=Cause.INSTANCE if asked_for else verdict.cause,
             verdict_words="asked for by an operator" if asked_for else verdict.sentence or "nobody else is suspect",
-            odds_needed=explaining.stateful_odds if policy.stateful else explaining.instance_odds,
+            odds_needed=explaining.odds_for(policy),
             challenge=challenged,
             challenge_words=told or "asked for by an operator",
             acquitted=self._acquitted(fleet, chart, workflow),

@@ -2,8 +2,8 @@
 
     symptoms of the sick  ->  counters by label  ->  explanations, weighed  ->  one verdict, held for a while
 
-Called by the engine on an edge, by triage before it decides (`diagnose`), by whoever needs the answer (`verdict_on`).
-It decides nothing: guards read what it says.
+Called by the engine on an edge, and by triage before it decides (`diagnose`).
+It decides nothing: guards read what it says (`Fleet.verdict_on`).
 """
 
 from __future__ import annotations
@@ -89,12 +89,6 @@ def diagnose(ctx: Context, fleet: Fleet) -> None:
     fleet.verdict = standing
 
 
-def verdict_on(ctx: Context, fleet: Fleet, instance: Instance) -> Verdict:
-    """Return what is wrong with one instance: the fleet's verdict where it covers it, else its own fault."""
-    del ctx
-    return fleet.investigation.verdict_on(instance.id, fleet.verdict)
-
-
 def ask_others(ctx: Context, fleet: Fleet, instance: Instance | None, held: tuple[Reading, ...]) -> bool:
     """Challenge the picture when nothing but that holds an act; return whether it is too early to tell of the wait."""
     if instance is None or {reading.guard for reading in held} != {CHALLENGE}:
@@ -134,24 +128,17 @@ def _judge(ctx: Context, fleet: Fleet, counts: Counts, said: tuple[Beacon, ...])
     surprising = ctx.removed_lately(fleet) >= ctx.surprise_allowed(fleet)
     if counts.sick == 0 or (counts.sick == 1 and not surprising and _is_alone(fleet, counts, recent, said)):
         return Verdict(Cause.INSTANCE, "", "", 1.0, now, (), _alone(counts))
+    numbers, population = ctx.settings.explaining, fleet.investigation.population
+    needed = numbers.odds_for(fleet.policy)
     picture = Picture(counts, recent, said)
     ranked = explaining.weigh(picture)
-    verdict = conclude(
-        ranked, fleet.investigation.population, ctx.settings.explaining, odds(fleet, ctx.settings.explaining)
-    )
+    verdict = conclude(ranked, population, numbers, needed)
     best = max((e.probability for e in ranked if e.label), default=0.0)
-    if verdict.cause is Cause.UNEXPLAINED and counts.sick >= PAIR_LEAST and best < ctx.settings.explaining.shared_odds:
-        pairs = tuple(_pairs(fleet.investigation.population, counts))
+    if verdict.cause is Cause.UNEXPLAINED and counts.sick >= PAIR_LEAST and best < numbers.shared_odds:
+        pairs = tuple(_pairs(population, counts))
         if pairs:
-            ranked = explaining.weigh(replace(picture, pairs=pairs))
-            explaining_, needed = ctx.settings.explaining, odds(fleet, ctx.settings.explaining)
-            verdict = conclude(ranked, fleet.investigation.population, explaining_, needed)
+            verdict = conclude(explaining.weigh(replace(picture, pairs=pairs)), population, numbers, needed)
     return replace(verdict, since=now)
-
-
-def odds(fleet: Fleet, explaining: Explaining) -> float:
-    """Return how likely it must be that a machine is at fault itself."""
-    return explaining.stateful_odds if fleet.policy.stateful else explaining.instance_odds
 
 
 def conclude(ranked: tuple[Explanation, ...], population: Population, explaining: Explaining, needed: float) -> Verdict:

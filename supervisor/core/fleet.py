@@ -144,6 +144,10 @@ class Fleet:
                 evidence.pace.forget(chart.id)
                 evidence.pace = self.pace(evidence.check, kind)
 
+    def verdict_on(self, instance: str) -> Verdict:
+        """Return what is wrong with one instance: the fleet's verdict where it covers it, else its own fault."""
+        return self.investigation.verdict_on(instance, self.verdict)
+
     @property
     def failure_rate(self) -> float:
         """Failures that one machine may be expected to have in an hour: the mean of what was learnt."""

@@ -359,6 +359,21 @@ def _max_instances(f: Facts) -> Reading:
 
 Guard = Callable[[Facts], Reading]
 
+TAKING: tuple[Guard, ...] = (
+    _observe_only,
+    _pause,
+    _hold,
+    _amnesty,
+    _blind,
+    _inventory,
+    _burst,
+    _breaker,
+    _explanation,
+)
+"""Before anything is taken from a machine, be it only its place in the load balancer."""
+REMOVING: tuple[Guard, ...] = (*TAKING, _challenge, _zone_trouble, _evidence, _serving_floor)
+"""Before a machine is kept from serving by something harder to undo than leaving the load balancer."""
+
 GUARDS: dict[Act, tuple[Guard, ...]] = {
     Act.REMEDIATE: (
         _mode,
@@ -385,19 +400,7 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
         _cooldown,
         _needs_human,
     ),
-    Act.WITHDRAW: (
-        _observe_only,
-        _pause,
-        _hold,
-        _amnesty,
-        _blind,
-        _inventory,
-        _burst,
-        _breaker,
-        _explanation,
-        _zone_trouble,
-        _lb_floor,
-    ),
+    Act.WITHDRAW: (*TAKING, _zone_trouble, _lb_floor),
     Act.LAUNCH: (
         _observe_only,
         _pause,
@@ -410,38 +413,8 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
         _group,
     ),
     Act.REGISTER: (_observe_only, _pause),
-    Act.ISOLATE: (
-        _observe_only,
-        _pause,
-        _hold,
-        _amnesty,
-        _blind,
-        _inventory,
-        _burst,
-        _breaker,
-        _explanation,
-        _challenge,
-        _zone_trouble,
-        _evidence,
-        _serving_floor,
-        _quarantine_cap,
-        _quarantine_cost,
-    ),
-    Act.RESTART: (
-        _observe_only,
-        _pause,
-        _hold,
-        _amnesty,
-        _blind,
-        _inventory,
-        _burst,
-        _breaker,
-        _explanation,
-        _challenge,
-        _zone_trouble,
-        _evidence,
-        _serving_floor,
-    ),
+    Act.ISOLATE: (*REMOVING, _quarantine_cap, _quarantine_cost),
+    Act.RESTART: REMOVING,
     Act.TERMINATE: (_observe_only, _pause, _hold, _amnesty, _inventory),
     Act.SWEEP: (_mode, _pause, _amnesty, _inventory),
     Act.GIVE_UP: (_blind, _inventory, _unheard),

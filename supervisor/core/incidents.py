@@ -39,7 +39,7 @@ def _told_already(ctx: Context, fleet: Fleet, instance: Instance) -> Incident | 
     trouble = troubles.of(ctx.world, fleet.policy.name)
     if trouble is None:
         return None
-    own = fleet.investigation.verdict_on(instance.id, fleet.verdict).cause
+    own = fleet.verdict_on(instance.id).cause
     return trouble if own is trouble.verdict or trouble.verdict is Cause.UNEXPLAINED else None
 
 

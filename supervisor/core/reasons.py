@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from itertools import islice
 
-from supervisor.core import diagnosis
 from supervisor.core.cards import ASIDE
 from supervisor.core.context import Context
 from supervisor.core.documents import (
@@ -61,7 +60,7 @@ def explain(ctx: Context, instance: Instance) -> ExplainDoc:
     if chart is not None:
         view["checks"] = [_check_view(ctx, fleet, chart.checks[name]) for name in sorted(chart.checks)]
         view["waits_for"] = _waits(ctx, chart, facts)
-    view["verdict"] = _judged(ctx, fleet, diagnosis.verdict_on(ctx, fleet, instance), facts)
+    view["verdict"] = _judged(ctx, fleet, fleet.verdict_on(instance.id), facts)
     view["guards"] = _guards(facts)
     view["decision"] = _decision(ctx, fleet, instance, running)
     return view

@@ -211,6 +211,10 @@ class Explaining:
     change_window: Seconds = 3600.0
     """A change of a check, of the configuration or of a dependency is a likelier cause for this long."""
 
+    def odds_for(self, policy: FleetPolicy) -> float:
+        """Return how likely it must be that a machine of a fleet is at fault itself."""
+        return self.stateful_odds if policy.stateful else self.instance_odds
+
 
 @dataclass(frozen=True, slots=True)
 class Guards:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import diagnosis, incidents, plans, shadow, troubles
+from supervisor.core import incidents, plans, shadow, troubles
 from supervisor.core.context import Context
 from supervisor.core.duration import words
 from supervisor.core.fleet import Fleet
@@ -53,7 +53,7 @@ def told_by(ctx: Context, fleet: Fleet, instance: Instance) -> Incident | None:
         return None
     if fleet.storm:
         return trouble
-    own = diagnosis.verdict_on(ctx, fleet, instance).cause in HEALED
+    own = fleet.verdict_on(instance.id).cause in HEALED
     return None if own or facts.waiver else trouble
 
 

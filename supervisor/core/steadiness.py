@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import ceil, floor, log10
 
-from supervisor.core import diagnosis, incidents, learnt, stumbles, troubles
+from supervisor.core import incidents, learnt, stumbles, troubles
 from supervisor.core.context import Context
 from supervisor.core.flapping import Flapping
 from supervisor.core.fleet import Fleet
@@ -95,4 +95,4 @@ def _is_own(ctx: Context, fleet: Fleet, instance: Instance) -> bool:
     """Return whether what is seen of a machine now is its own doing."""
     if ctx.sight.blind or fleet.storm or troubles.covering(ctx.world, fleet, instance) is not None:
         return False
-    return diagnosis.verdict_on(ctx, fleet, instance).cause in OWN
+    return fleet.verdict_on(instance.id).cause in OWN

@@ -248,7 +248,7 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
         if (
             step.subject is Subject.CANDIDATE
             and row.intent_at > ctx.started.wall
-            and workflow.kind != WorkflowKind.ADOPT
+            and workflow.kind is not WorkflowKind.ADOPT
         ):
             fleet.boots.note(ctx.since(row.intent_at), ctx.now.boot)  # one that we have seen from its launch on
         if incident is not None and incident.state is not IncidentState.CLOSED:

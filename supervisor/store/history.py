@@ -32,7 +32,6 @@ SUFFIX = ".history"
 FRAME = struct.Struct(">II")
 LONGEST_FRAME = 256 << 20  # bytes: what is longer is damage
 SEGMENTS = 16  # of which the size bound is made: the oldest is deleted whole
-SEGMENT_AGE: Seconds = 86400.0
 STATUSES = tuple(Status)
 
 Json = Any  # Any: JSON

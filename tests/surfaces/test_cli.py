@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from supervisor.cli import app
-from supervisor.core import diagnosis
+from supervisor.core.fleet import Fleet
 from supervisor.core.model import Incident, Instance, Permit
 from supervisor.core.signals import Hold, OperatorAsked
 from supervisor.core.terms import Cause, Lifecycle, Mode
@@ -101,7 +101,7 @@ async def test_what_is_wrong_and_how_sure_come_first_and_fit_the_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a fleet and of an instance: cause, probability, decision; then evidence, changes and guards."""
-    monkeypatch.setattr(diagnosis, "verdict_on", lambda *given: given[1].verdict)
+    monkeypatch.setattr(Fleet, "verdict_on", lambda fleet, _: fleet.verdict)
     async with serving(Front(RECORDS, SETTINGS), tmp_path) as front:
         context = front.engine.ctx
         assert 0 == (await typed(tmp_path, "changed", "network", "zone a", "new routes")).exit_code

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from supervisor.core import diagnosis
+from supervisor.core.fleet import Fleet
 from supervisor.core.model import Identity, Incident, Instance, Record, Slot
 from supervisor.core.signals import Noticed, OperatorAsked, Reply, TellChange
 from supervisor.core.terms import Cause, ChangeKind, Lifecycle, Mode
@@ -320,7 +320,7 @@ async def test_a_verdict_is_shown_with_its_evidence_and_foreign_text_stays_text(
     web: aiohttp.ClientSession, front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is wrong, how sure, what speaks for it, what was changed; and whoever tells of a change writes no HTML."""
-    monkeypatch.setattr(diagnosis, "verdict_on", lambda *given: given[1].verdict)
+    monkeypatch.setattr(Fleet, "verdict_on", lambda fleet, _: fleet.verdict)
     front.step(OperatorAsked("1", TellChange(ChangeKind.NETWORK, HOSTILE, HOSTILE), "ada", "test"))
     fleet = front.engine.ctx.fleets["web"]
     weighed = (Explanation(Cause.ZONE, "zone", "a", 0.98, ("3 of 3 there are unreachable", HOSTILE)),)

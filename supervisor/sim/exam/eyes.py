@@ -12,7 +12,7 @@ from supervisor.core.settings import CheckPolicy
 from supervisor.core.signals import NO_METRICS, Result, SelfReported, Sense, SentinelReported
 from supervisor.core.terms import BootTime, Seconds, Status
 from supervisor.sim.exam.clockwork import Clockwork
-from supervisor.sim.exam.parts import Box, Post
+from supervisor.sim.exam.parts import Post
 from supervisor.sim.exam.rows import rows
 from supervisor.sim.exam.site import BLIP, LATENCY, Answer, Site
 
@@ -161,8 +161,3 @@ class SiteEyes:
 
 def _silence(instance: str, check: str, now: BootTime, timeout: Seconds) -> Result:
     return Result(instance, check, Status.CRITICAL, True, now, now + timeout, f"no answer within {timeout:.0f}s")
-
-
-def is_seen(box: Box, post: Post) -> bool:
-    """Return whether the supervisor has any way to a machine."""
-    return box.zone not in post.unseen and post.loss < 1

@@ -6,8 +6,8 @@ starved or asleep is so here. Everything is synchronous on the clockwork; an ans
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from supervisor.core.machine import Machine
@@ -75,7 +75,6 @@ class Desk:
     pager: Pager
     now: Callable[[], Now]
     seed: int = 0
-    notes: dict[str, str] = field(default_factory=dict)
 
 
 class Healer(Protocol):
@@ -106,7 +105,3 @@ class Healer(Protocol):
     def killed(self) -> None:
         """The healer's process dies now and is started again at once, with what it keeps on disk."""
         ...
-
-
-HealerMaker = Callable[[Mapping[str, str]], Healer]
-"""Makes a healer from its options, such as a percentage."""
