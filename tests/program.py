@@ -59,6 +59,11 @@ speed = 30
 """
 
 
+def _plain_environment() -> dict[str, str]:
+    """Return ours without the width of a window: the program's tables are read here as `grep` reads them."""
+    return {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+
+
 def free_port() -> int:
     """Return a port that nobody uses."""
     with socket.socket() as probe:
@@ -93,7 +98,7 @@ class Sickbay:
                 stdout=out,
                 stderr=err,
                 text=True,
-                env={**os.environ, **self.environment},
+                env={**_plain_environment(), **self.environment},
             )
 
     def kill(self, number: int = signal.SIGKILL) -> int:
@@ -106,7 +111,7 @@ class Sickbay:
         """Run the command line."""
         return subprocess.run(
             [sys.executable, "-m", "supervisor", *arguments, "--config", str(self.config)],
-            capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **self.environment},
+            capture_output=True, text=True, timeout=60, check=False, env={**_plain_environment(), **self.environment},
         )  # fmt: skip
 
     def json(self, *arguments: str) -> Any:
