@@ -24,7 +24,6 @@ from supervisor.cli.base import (
 from supervisor.cli.explained import print_fleet, print_instance
 from supervisor.cli.shown import print_status
 from supervisor.config import ConfiguredCheck
-from supervisor.core.duration import words
 from supervisor.core.text import clean
 from supervisor.daemon import read_config
 from supervisor.errors import OperatorError
@@ -130,10 +129,8 @@ def incidents(
             typer.echo(f"  {when(note['at'])[11:]}  {clean(note['text'])}")
         if document["card"]["ask"]:
             typer.echo(f"what you may do: {document['card']['ask']}")
-        if document["seconds_to_recover"] is not None:
-            typer.echo(
-                f"detected in {words(document['seconds_to_detect'])}, recovered in {words(document['seconds_to_recover'])}"
-            )
+        for fact in document["card"]["facts"]:
+            typer.echo(f"{fact['label'].lower()}: {clean(fact['value'])}")
 
 
 @app.command()

@@ -10,14 +10,15 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 
-from supervisor.core import capacity
+from supervisor.core import capacity, troubles
 from supervisor.core.context import Context
 from supervisor.core.duration import words
 from supervisor.core.guards import Act, read
 from supervisor.core.journal import Workflow, WorkflowKind
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Quarantine, Resolution
-from supervisor.core.terms import Cause, Mode
-from supervisor.core.text import clean
+from supervisor.core.terms import Cause, FleetState, Mode
+from supervisor.core.text import clean, percent
+from supervisor.core.verdict import how_sure
 
 
 class Tone(StrEnum):
@@ -157,6 +158,8 @@ def _impact(ctx: Context, name: str) -> str:
     if ctx.sight.blind:
         return f"unseen now, {fleet.state.upper()} when last seen"
     suspect = f", {len(fleet.suspects)} suspect" if fleet.suspects else ""  # they may serve, and count for the state
+    if fleet.state is FleetState.DEGRADED and fleet.serving >= fleet.policy.desired and not fleet.suspects:
+        return f"DEGRADED until this is over, {capacity.words(fleet.serving, fleet.policy.desired)}"
     return f"{fleet.state.upper()}, {capacity.words(fleet.serving, fleet.policy.desired)}{suspect}"
 
 
@@ -181,6 +184,8 @@ def _meanwhile(ctx: Context, incident: Incident) -> str:
     """Say what a shared trouble means for its machines, and what is done elsewhere."""
     if incident.fleet not in ctx.fleets:
         return "left alone"
+    if ctx.fleets[incident.fleet].shared_calm is not None:
+        return f"seems past, and is over after {words(troubles.quiet_for(incident, ctx.settings.guards))} of that"
     running = [ctx.world.need(Workflow, number) for number in sorted(ctx.world.running[incident.fleet])]
     launched = [w for w in running if not w.patient]
     elsewhere = f", {len(launched)} launched elsewhere" if launched else ""
@@ -189,19 +194,8 @@ def _meanwhile(ctx: Context, incident: Incident) -> str:
 
 def _sure(incident: Incident) -> str:
     """Say how sure a verdict is, where its own sentence does not."""
-    told = not incident.sure or "sure" in incident.cause or "(P " in incident.cause
-    return "" if told else f" ({percent(incident.sure)} sure)"
-
-
-def percent(probability: float) -> str:
-    """Return a probability as people say it: never certain."""
-    return (
-        "over 99 %"
-        if probability >= 0.995
-        else "under 1 %"
-        if probability < 0.005
-        else f"{probability:.0%}"[:-1] + " %"
-    )
+    said = how_sure(incident.verdict, incident.cause, incident.sure) if incident.sure else ""
+    return f" ({said})" if said else ""
 
 
 def _doing(found: list[Workflow]) -> str:
@@ -252,16 +246,28 @@ def _why_human(incident: Incident) -> tuple[str, ...]:
     return tuple(islice(told, 1))
 
 
+def since_first_sign(incident: Incident) -> list[tuple[str, str]]:
+    """Say how long after the first sign a trouble was detected, and is over where it is."""
+    detected = words((incident.opened_at - incident.suspected_at).total_seconds())
+    if incident.kind is IncidentKind.MISSING:  # what is missing is missing at once
+        since, found = "it was noticed", []
+    else:
+        since, found = "the first sign", [("Detected", f"{detected} after the first sign")]
+    if incident.resolved_at is not None:
+        over = words((incident.resolved_at - incident.suspected_at).total_seconds())
+        found.append(("Recovered", f"{over} after {since}"))
+    return found
+
+
 def _facts(ctx: Context, incident: Incident) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    if incident.kind is IncidentKind.SHARED:
+    if incident.verdict is Cause.UNEXPLAINED:  # what is the likeliest is not likely enough to be called a verdict
+        found.append(("Verdict", "none yet"))
+    elif incident.kind is IncidentKind.SHARED:
         found.append(("Verdict", f"{incident.about or incident.verdict}, {percent(incident.sure)} sure"))
     elif 0.0 < incident.sure < NEARLY_SURE:
         found.append(("Its own fault", f"{percent(incident.sure)} sure"))
-    if incident.kind is not IncidentKind.MISSING:  # what is missing is missing at once
-        found.append(("Detected in", words((incident.opened_at - incident.suspected_at).total_seconds())))
-    if incident.resolved_at is not None:
-        found.append(("Recovered in", words((incident.resolved_at - incident.suspected_at).total_seconds())))
+    found += since_first_sign(incident)
     if incident.replacement:
         found.append(("Replaced by", incident.replacement))
     fleet = ctx.fleets.get(incident.fleet)

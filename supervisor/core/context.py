@@ -410,7 +410,7 @@ class Context:
 
     def _shared(self, fleet: Fleet, instance: Instance | None) -> str:
         trouble = troubles.covering(self.world, fleet, instance) if instance is not None else None
-        return f"{trouble.about} is not over (incident {trouble.id})" if trouble is not None else ""
+        return f"incident {trouble.id} about {trouble.about} is not over" if trouble is not None else ""
 
     def _acquitted(self, fleet: Fleet, chart: Chart | None, workflow: Workflow | None) -> str:
         """Say which check lost its vote since a healing began, whose patient nothing speaks against any more."""
