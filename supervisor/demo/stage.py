@@ -212,7 +212,7 @@ class Demo:
         results = [q["results"] for q in views.quarantines_view(context)]
         more = [("Its last results", line) for line in (results[-1][-2:] if results else [])]
         more.append(("Visitors", f"{visitor.answered} of {visitor.asked} requests answered ({visitor.failures})"))
-        more.append(("Verdict", outcome.reason))
+        more.append(("Outcome", outcome.reason))
         self.say()
         if outcome.incident is not None:
             Console(highlight=False).print(framed(outcome.incident, more))
