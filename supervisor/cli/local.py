@@ -108,7 +108,11 @@ def demo(
     configure_logs(quiet=True)  # the demo tells what happens in sentences
     with sentences():
         code = run_demo(
-            fault, once=once, stay=stay and sys.stdout.isatty(), every=seconds(every) or 30.0, as_json=as_json
+            fault,
+            once=once,
+            stay=stay and sys.stdout.isatty(),
+            every=seconds(every, "--every") or 30.0,
+            as_json=as_json,
         )
     raise typer.Exit(code)
 

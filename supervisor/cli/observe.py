@@ -121,10 +121,7 @@ def incidents(
         ]
         print_table(("id", "opened (UTC)", "state", "fleet", "instance", "held by", "cause"), rows)
     else:
-        typer.echo(
-            f"incident {document['id']} ({document['state']}): {document['fleet']}"
-            f"{' ' if document['instance'] else ''}{document['instance']}: {clean(document['cause'])}"
-        )
+        typer.echo(f"incident {document['id']} ({document['state']}): {clean(document['card']['headline'])}")
         for note in document["story"]:
             typer.echo(f"  {when(note['at'])[11:]}  {clean(note['text'])}")
         if document["card"]["ask"]:

@@ -246,17 +246,16 @@ def _why_human(incident: Incident) -> tuple[str, ...]:
     return tuple(islice(told, 1))
 
 
-def since_first_sign(incident: Incident) -> list[tuple[str, str]]:
-    """Say how long after the first sign a trouble was detected, and is over where it is."""
-    detected = words((incident.opened_at - incident.suspected_at).total_seconds())
+def course(incident: Incident) -> tuple[list[tuple[str, str]], str]:
+    """Return how long it took until a trouble was detected, and until it was over where it is; and from when on."""
     if incident.kind is IncidentKind.MISSING:  # what is missing is missing at once
-        since, found = "it was noticed", []
+        found, start = [], "it was noticed"
     else:
-        since, found = "the first sign", [("Detected", f"{detected} after the first sign")]
+        detected = words((incident.opened_at - incident.suspected_at).total_seconds())
+        found, start = [("Detected", detected)], "the first sign"
     if incident.resolved_at is not None:
-        over = words((incident.resolved_at - incident.suspected_at).total_seconds())
-        found.append(("Recovered", f"{over} after {since}"))
-    return found
+        found.append(("Recovered", words((incident.resolved_at - incident.suspected_at).total_seconds())))
+    return found, start
 
 
 def _facts(ctx: Context, incident: Incident) -> list[tuple[str, str]]:
@@ -267,7 +266,8 @@ def _facts(ctx: Context, incident: Incident) -> list[tuple[str, str]]:
         found.append(("Verdict", f"{incident.about or incident.verdict}, {percent(incident.sure)} sure"))
     elif 0.0 < incident.sure < NEARLY_SURE:
         found.append(("Its own fault", f"{percent(incident.sure)} sure"))
-    found += since_first_sign(incident)
+    times, start = course(incident)
+    found += [(label, f"{lasted} after {start}") for label, lasted in times]
     if incident.replacement:
         found.append(("Replaced by", incident.replacement))
     fleet = ctx.fleets.get(incident.fleet)

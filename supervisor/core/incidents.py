@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from supervisor.core import troubles
-from supervisor.core.cards import NEEDS_HUMAN, since_first_sign
+from supervisor.core.cards import NEEDS_HUMAN, course
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Reading
@@ -157,8 +157,9 @@ def resolve(ctx: Context, incident: Incident, resolution: Resolution, text: str,
             held_why=(),
         )
     )
-    times = "; ".join(f"{label.lower()} {after}" for label, after in since_first_sign(incident))
-    return ctx.note(incident, "incident.resolved", f"{text} — {times}")
+    times, start = course(incident)
+    said = ", ".join(f"{label.lower()} {lasted}" for label, lasted in times)
+    return ctx.note(incident, "incident.resolved", f"{text} — {said} after {start}")
 
 
 def close(ctx: Context, incident: Incident, resolution: Resolution, text: str) -> Incident:

@@ -9,6 +9,7 @@ import pytest
 
 from supervisor.core.cards import card
 from supervisor.core.model import Change, CheckStanding, Incident, IncidentKind, Instance, Resolution
+from supervisor.core.reasons import explain_fleet
 from supervisor.core.requests import Launch
 from supervisor.core.settings import CheckPolicy, FleetPolicy
 from supervisor.core.signals import Result, SettingsLoaded
@@ -111,6 +112,8 @@ def test_a_zone_that_is_down_is_named_and_nobody_is_removed() -> None:
         assert said.endswith(
             "— DEGRADED until this is over, 12 of 12 serve — seems past, and is over after 10m of that"
         )
+        waits = explain_fleet(service.engine.ctx, service.engine.ctx.fleets["web"])["waits_for"]
+        assert any(w.startswith("zone a must have been well for 10m to be over, ") for w in waits)
         await until(lambda: names(service, Cause.INSTANCE), 400)
         await calm(service, world)
         assert [] == incidents(service)  # the zone's own incident tells of them all
