@@ -153,17 +153,17 @@ CONFIG: dict[str, tuple[Callable[[Place], object], str]] = {
     "an interval of zero": (change("port = 8080", 'port = 8080\ninterval = "0s"'), 'config.toml:18: [fleet.web.check] interval = "0s" — expected 100ms to 1d'),
     "a negative interval": (change("port = 8080", 'port = 8080\ninterval = "-1s"'), 'config.toml:18: [fleet.web.check] interval = "-1s" — expected a duration such as'),
     "a time limit beyond the interval": (change("port = 8080", 'port = 8080\ninterval = "1s"'), 'timeout = "3s" — expected more than 0 and at most the interval'),
-    "fewer machines than none": (change("desired = 3", "desired = -1"), "config.toml:7: [fleet.web] desired = -1 — expected greater than or equal to 0"),
-    "a billion machines": (change("desired = 3", "desired = 1_000_000_000"), "desired = 1000000000 — expected less than or equal to 100000"),
-    "a share above one": (add('[guards]\nbreaker_share = "140%"'), 'config.toml:20: [guards] breaker_share = "140%" — expected less than or equal to 1'),
-    "port zero": (change("port = 8080", "port = 0"), "config.toml:17: [fleet.web.check] port = 0 — expected greater than or equal to 1"),
-    "port seventy thousand": (change("port = 8080", "port = 70000"), "config.toml:17: [fleet.web.check] port = 70000 — expected less than or equal to 65535"),
+    "fewer machines than none": (change("desired = 3", "desired = -1"), "config.toml:7: [fleet.web] desired = -1 — expected at least 0"),
+    "a billion machines": (change("desired = 3", "desired = 1_000_000_000"), "desired = 1000000000 — expected at most 100000"),
+    "a share above one": (add('[guards]\nbreaker_share = "140%"'), 'config.toml:20: [guards] breaker_share = "140%" — expected at most 1'),
+    "port zero": (change("port = 8080", "port = 0"), "config.toml:17: [fleet.web.check] port = 0 — expected at least 1"),
+    "port seventy thousand": (change("port = 8080", "port = 70000"), "config.toml:17: [fleet.web.check] port = 70000 — expected at most 65535"),
     "a listener on port seventy thousand": (change("{listen}", "70000"), 'config.toml:3: [supervisor] listen = "127.0.0.1:70000" — expected a port from 1 to 65535'),
     "a listener for the world": (change("127.0.0.1:{listen}", "0.0.0.0:80"), 'config.toml:3: [supervisor] listen = "0.0.0.0:80" — expected a loopback address'),
     "a version that is no version": (change('"1.0.0"', '"new"'), 'config.toml:8: [fleet.web] version = "new" — expected'),
-    "a speed of zero": (add("[judgement]\nspeed = 0"), "config.toml:20: [judgement] speed = 0 — expected greater than or equal to 0.1"),
+    "a speed of zero": (add("[judgement]\nspeed = 0"), "config.toml:20: [judgement] speed = 0 — expected at least 0.1"),
     "a speed that is no number": (add("[judgement]\nspeed = nan"), "[judgement] speed = nan — expected"),
-    "an endless speed": (add("[judgement]\nspeed = inf"), "[judgement] speed = inf — expected less than or equal to 1000"),
+    "an endless speed": (add("[judgement]\nspeed = inf"), "[judgement] speed = inf — expected at most 1000"),
     "a duration of centuries": (add('[judgement]\nsick_after = "99999999999999d"'), 'sick_after = "99999999999999d" — expected at most ten years (3650d)'),
     "a retention below the running time": (add('[quarantine]\nrunning = "4h"\nretention = "1h"'), "config.toml:21: [quarantine] retention = 1h — expected at least `running` (4h)"),
     "a state that is no file": (change("sqlite:///", "mysql://"), 'config.toml:2: [supervisor] state = "mysql://'),
@@ -266,7 +266,7 @@ def test_many_mistakes_are_told_at_once_each_in_its_line(tmp_path: Path) -> None
 
     assert [
         "sickbay: config.toml:7: [fleet.web] desird — this key is not known; did you mean `desired`?",
-        "sickbay: config.toml:17: [fleet.web.check] port = 0 — expected greater than or equal to 1",
+        "sickbay: config.toml:17: [fleet.web.check] port = 0 — expected at least 1",
         'sickbay: config.toml:20: [plugins] paths = "x" — expected a list',
     ] == sorted(found[0].lines, key=lambda line: int(line.split(":")[2]))
     assert found[0] == found[1]
