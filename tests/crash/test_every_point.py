@@ -115,10 +115,16 @@ CASES = {
     "gone from a group, replaced by it": Case(vanish, fleet_changes={"group": "web"}),
     "adopted after the journal was lost": Case(lost_journal, ("replace",), "adopt"),
     "a zone that is out, rescued": Case(
-        zone_out, then="zone", changes={"guards": SOON_OVER}, fleet_changes={"checks": TWO_CHECKS}, size=6
+        zone_out,
+        then="zone",
+        changes={"guards": SOON_OVER, "judgement": Judgement(parole_passes=2, parole_after=10.0)},
+        fleet_changes={"checks": TWO_CHECKS},
+        size=6,
     ),
     "an image on trial, its control passes": Case(
-        crash, then="trial", changes={"judgement": Judgement(boot_deadline=35.0)}
+        crash,
+        then="trial",
+        changes={"judgement": Judgement(boot_deadline=35.0), "guards": Guards(launch_retry=(0.0, 10.0))},
     ),
 }
 

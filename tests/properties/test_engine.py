@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from supervisor.core.terms import Health, Mode
 from supervisor.runtime.service import Service
 from supervisor.sim.cloud import FakeCloud
 from supervisor.sim.invariants import Evidence, check
+from supervisor.sim.run import Stage
 from supervisor.sim.world import Behaviour, World
 from tests import stages
 
@@ -85,6 +88,19 @@ async def happen(move: Move, service: Service, world: World, asked: set[str]) ->
         await stages.ask(service, verb)
 
 
+@cache
+def proved(desired: int) -> Stage:
+    """Return a fleet that has come up and left probation; every example plays on a copy."""
+    there = stages.stage(stages.settings(stages.fleet(desired)))
+
+    async def boot(service: Service, world: World) -> None:
+        await stages.calm(service, world)
+        await asyncio.sleep(900)
+
+    there.live(boot)
+    return there
+
+
 def play(moves: Sequence[Move], desired: int, refusals: Sequence[int], kill_at: int | None) -> None:
     """Play the moves, perhaps with a kill in between, and check what must always be true."""
     answers = iter(refusals)
@@ -94,14 +110,8 @@ def play(moves: Sequence[Move], desired: int, refusals: Sequence[int], kill_at: 
         said_of: dict[int, Outcome] = {1: Refused("no"), 2: Throttled("slow down"), 3: Refused("full", capacity=True)}
         return said_of.get(said)
 
-    there = stages.stage(stages.settings(stages.fleet(desired)))
+    there = copy.deepcopy(proved(desired))
     asked: set[str] = set()
-
-    async def boot(service: Service, world: World) -> None:
-        await stages.calm(service, world)
-        await asyncio.sleep(900)
-
-    there.live(boot)
     there.make_cloud = lambda world, name, life: FakeCloud(world, name, life, refuse=refuse)
     left = list(moves)
 
@@ -152,12 +162,7 @@ def test_the_invariants_hold_whatever_happens(
 @settings(max_examples=8, phases=UNSHRUNK)
 def test_in_observe_mode_nothing_is_ever_changed(moves: list[Move]) -> None:
     """The shipped mode may be trusted blindly."""
-    there = stages.stage()
-
-    async def boot(service: Service, world: World) -> None:
-        await stages.calm(service, world)
-
-    there.live(boot)
+    there = copy.deepcopy(proved(6))
     there.settings = stages.settings(mode=Mode.OBSERVE)
     before = len(there.world.calls)
 
