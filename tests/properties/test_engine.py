@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from supervisor.core.guards import Act, holding
 from supervisor.core.model import Incident, IncidentKind, Quarantine, Removal
 from supervisor.core.requests import Outcome, Refused, Request, Throttled
-from supervisor.core.signals import Hold, OperatorVerb, Pause, Purge, ReleaseFromQuarantine, Resume, Unhold
+from supervisor.core.signals import (
+    Hold,
+    OperatorVerb,
+    Pause,
+    Purge,
+    ReleaseFromQuarantine,
+    Resume,
+    SentinelReported,
+    Unhold,
+)
 from supervisor.core.terms import Health, Mode
 from supervisor.runtime.service import Service
 from supervisor.sim.cloud import FakeCloud
@@ -71,7 +80,7 @@ async def happen(move: Move, service: Service, world: World, asked: set[str]) ->
         case "suspend":
             world.clock.suspend(100.0 * move.whom)
         case "sentinel fails" | "sentinel well":
-            service.report_sentinel("prober", ok=move.what == "sentinel well")
+            service.report(SentinelReported("prober", move.what == "sentinel well"))
         case "pause":
             verb = Pause(f"p{move.whom % 2}", seconds=move.after)
         case "resume":

@@ -20,6 +20,7 @@ from supervisor.core.signals import (
     Reject,
     ReleaseFromQuarantine,
     Resume,
+    SentinelReported,
     Unhold,
 )
 from supervisor.core.terms import Lifecycle, Mode
@@ -246,13 +247,13 @@ def test_a_failing_sentinel_blinds_and_an_amnesty_follows() -> None:
 
     async def story(service: Service, world: World) -> None:
         await proved(service, world)
-        service.report_sentinel("prober", ok=False, detail="dead")
+        service.report(SentinelReported("prober", False, "dead"))
         victim = instances(service)[0].id
         world.crash(victim)
         await asyncio.sleep(300)
         assert [] == incidents(service)
         assert "sentinel prober fails: dead" == explained(service, victim)["blind"][0]
-        service.report_sentinel("prober", ok=True)
+        service.report(SentinelReported("prober", True))
         await asyncio.sleep(50)
         assert "not yet over for 60s" in explained(service, victim)["blind"][0]
         await asyncio.sleep(12)

@@ -21,7 +21,6 @@ from supervisor.sim.run import Stage, until
 from supervisor.sim.world import Behaviour, World
 from tests.stages import ALIVE, ask, calm, fleet, instances, settings, stage
 
-
 SELDOM = fleet(1, checks=(replace(ALIVE, interval=60.0),), inventory_interval=60.0)
 """One machine that is seldom looked at: these stories take hours."""
 
