@@ -11,6 +11,7 @@ from functools import cache
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from supervisor.core.facts import facts_of
 from supervisor.core.guards import Act, holding
 from supervisor.core.model import Incident, IncidentKind, Quarantine, Removal
 from supervisor.core.requests import Outcome, Refused, Request, Throttled
@@ -151,7 +152,7 @@ def judged(service: Service, world: World) -> None:
         if incident.kind is IncidentKind.SICK and machine is not None:
             assert machine.was_ill, f"incident {incident.id} is about a machine that was never ill"
     unsettled = [r for r in ctx.world.all(Removal) if r.settled_at is None]
-    facts = ctx.facts(fleet)
+    facts = facts_of(ctx, fleet)
     assert facts.credits == max(1, fleet.policy.desired // 20) - len(unsettled)
     assert facts.serving == sum(1 for c in fleet.charts.values() if c.serving)
     if ctx.sight.blind or ctx.holders:
