@@ -23,9 +23,7 @@ def rows() -> Iterator[Any]:
     for scenario in catalogue.load(catalogue.shipped()):
         if scenario.number not in LONG:
             for size in scenario.quick:
-                name = f"{scenario.name}, {size} machines"
-                alone = pytest.mark.xdist_group(name)  # they share nothing, and one worker would be long at them
-                yield pytest.param(scenario.quickened(), size, id=name, marks=alone)
+                yield pytest.param(scenario.quickened(), size, id=f"{scenario.name}, {size} machines")
 
 
 @pytest.mark.parametrize(("scenario", "size"), list(rows()))
