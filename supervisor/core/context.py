@@ -179,11 +179,11 @@ class Context:
         if not instance.address:
             return
         if fast is None:
-            fast = instance.lifecycle in COMING or instance.id in fleet.suspects or instance.id in fleet.sick
+            doubtful = instance.id in fleet.suspects or instance.id in fleet.sick
+            fast = instance.lifecycle in COMING or (doubtful and fleet.may_hurry(instance.id))
         if chart.observed and chart.fast == fast:
             return
-        fleet.watch(chart)
-        chart.fast = fast
+        fleet.watch(chart, fast=fast)
         self.turn.commands.append(
             Observe(
                 instance.id, fleet.policy.name, instance.address, instance.zone, instance.image, instance.version, fast
