@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.prober import meter, namespace
-from bench.prober.checker import Checker, Unusable, Work
+from bench.prober.checker import NO_SUCH, Checker, Unusable, Work
 from bench.prober.floor import Floor
 from bench.prober.goals import GOALS, ratio, verdict
 from bench.prober.peers import PEERS
@@ -54,9 +54,9 @@ def machine(where: str) -> dict[str, str]:
 
 
 def skipped(works: Sequence[Work]) -> dict[str, str]:
-    """Return who can't be measured at all, and why."""
-    reasons = {checker.name: {checker.missing(work) for work in works} for checker in CHECKERS}
-    return {name: " and ".join(sorted(why)) for name, why in reasons.items() if "" not in why}
+    """Return who can't be measured though it has such checks, and why."""
+    reasons = {checker.name: {checker.missing(work) for work in works} - {"", NO_SUCH} for checker in CHECKERS}
+    return {name: " and ".join(sorted(why)) for name, why in reasons.items() if why}
 
 
 def measure(given: argparse.Namespace, works: Sequence[Work]) -> list[Figure]:
@@ -80,7 +80,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--targets", type=int, default=1000, help="each is asked once a second")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each checker is measured in each round")
-    parser.add_argument("--only", type=Work, choices=list(Work), action="append", help="one kind of check; can be repeated")
+    parser.add_argument(
+        "--only", type=Work, choices=list(Work), action="append", help="one kind of check; can be repeated"
+    )
     parser.add_argument("--json", type=Path, help="write every figure there")
     parser.add_argument("--install", action="store_true", help="install what is missing from Debian")
     given = parser.parse_args()

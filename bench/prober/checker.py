@@ -17,6 +17,9 @@ class Unusable(Exception):
     """Something that is needed is not there; the sentence says what."""
 
 
+NO_SUCH = "it has no such check"
+
+
 class Work(StrEnum):
     """Kinds of checks."""
 
@@ -70,7 +73,7 @@ class Checker(ABC):
         absent = [program for program in self.needs if shutil.which(program) is None]
         if absent:
             return f"{' and '.join(absent)} not installed (Debian: {' '.join(self.packages)})"
-        return "" if work in self.works else "it has no such check"
+        return "" if work in self.works else NO_SUCH
 
     @abstractmethod
     def command(self, offer: Offer) -> Sequence[str]:

@@ -1,4 +1,4 @@
-/* The least that a check can cost: one thread, one epoll, no parsing, no TLS, no results.
+/* Nothing but asking: one thread, one epoll, no parsing, no TLS, no results.
  *
  *   floor http|tcp PORT PATH ADDRESS...      each address once a second, until it is killed
  *

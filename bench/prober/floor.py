@@ -1,4 +1,4 @@
-"""The least that a check can cost, to see how far everybody is from it."""
+"""A checker that does nothing but ask, to see what the asking itself costs."""
 
 from __future__ import annotations
 

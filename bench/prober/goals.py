@@ -48,8 +48,8 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 
 def ratio(figures: Sequence[Figure], name: str, work: Work, other: str, other_work: Work) -> Spread | None:
-    """Return one's CPU for each check over another's, in the rounds in which both were measured; None if in none."""
-    cost = {(f.round, f.work, f.name): f.total for f in figures}
+    """Return one's CPU for each check over another's, in the rounds in which both kept up; None if in none."""
+    cost = {(f.round, f.work, f.name): f.total for f in figures if f.kept_up}
     pairs = [(cost.get((n, work, name)), cost.get((n, other_work, other))) for n in {f.round for f in figures}]
     return spread([mine / theirs for mine, theirs in pairs if mine is not None and theirs])
 

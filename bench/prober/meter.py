@@ -1,8 +1,7 @@
 """CPU of groups of processes, as the kernel accounts for it: control groups, or /proc where there are none.
 
-A control group counts every process that was ever in it, to the nanosecond. The kernel samples the split into user and
-system by ticks; the share is applied to the exact total, as `getrusage` does. /proc counts in ticks (10 ms), and loses
-processes whose parent did not wait for them.
+A control group counts every process that was ever in it, to the nanosecond; how that was shared between user and system
+the kernel samples at its ticks. /proc counts in ticks of 10 ms, and loses processes whose parent did not wait for them.
 """
 
 from __future__ import annotations
@@ -24,14 +23,20 @@ GONE = (OSError, ValueError)  # what reading about a process raises once it has 
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """CPU seconds."""
+    """CPU seconds. `total` is exact; the other two are samples, and tell only how it was shared."""
 
     total: float
-    user: float
+    in_user: float
+    in_system: float
+
+    @property
+    def user(self) -> float:
+        """The share of the total that was spent outside the kernel."""
+        return self.total * self.in_user / ((self.in_user + self.in_system) or 1)
 
     def __sub__(self, other: Cpu) -> Cpu:
         """Return what was used between two readings."""
-        return Cpu(self.total - other.total, self.user - other.user)
+        return Cpu(self.total - other.total, self.in_user - other.in_user, self.in_system - other.in_system)
 
 
 class Group(ABC):
@@ -88,11 +93,11 @@ class ControlGroup(Group):
         if not self._v1:
             lines = (self._folder / "cpu.stat").read_text().splitlines()
             figures = {name: int(value) / 1e6 for name, value in map(str.split, lines)}
-            return Cpu(figures["usage_usec"], figures["user_usec"])
+            return Cpu(figures["usage_usec"], figures["user_usec"], figures["system_usec"])
         total, user, system = (
             int((self._folder / f"cpuacct.{name}").read_text()) / 1e9 for name in ("usage", "usage_user", "usage_sys")
         )
-        return Cpu(total, total * user / ((user + system) or 1))
+        return Cpu(total, user, system)
 
     def part(self, name: str) -> Group:
         """Make a group below."""
@@ -134,7 +139,7 @@ class ProcessTree(Group):
                 fields = [int(field) for field in _fields(pid)[11:15]]
                 user += (fields[0] + fields[2]) * TICK
                 system += (fields[1] + fields[3]) * TICK
-        return Cpu(user + system, user)
+        return Cpu(user + system, user, system)
 
     def part(self, name: str) -> Group:
         """Make another: its processes are descendants of ours."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from bench.prober.target import PATH, PORT, TLS_PORT, Target
 BEGINS_WITHIN = 30.0  # seconds, until it has asked as much as in a second of its pace
 SETTLING = 1.0  # seconds after that, until it is measured
 ENDS_WITHIN = 5.0  # seconds
+MOST = {Work.TLS: 250.0}
+"""Checks a second, at which two cores are enough for the target and any checker."""
+KEEPING_UP = 0.8
 WAITING = 'read -r go; exec "$@" </dev/null'  # nothing of it runs before it is accounted for
 
 
@@ -39,6 +43,11 @@ class Figure:
     errors: int | None
     """Checks that failed by the checker's own word, since it was started; None when it can't be asked."""
 
+    @property
+    def kept_up(self) -> bool:
+        """Whether it did about what it was offered. If not, its figure is one of failing, not of checking."""
+        return self.achieved >= KEEPING_UP * self.offered
+
 
 def address(number: int) -> str:
     """Return an address of 127/8, another for each number below 14 million."""
@@ -54,34 +63,34 @@ class Bench:
     seconds: float
     folder: Path
     tell: Callable[[str], None]
+    account: Callable[[str], meter.Group] = meter.group
 
     def play(self, rounds: int, works: Sequence[Work], checkers: Sequence[Checker]) -> Iterator[Figure]:
-        """Measure; who fails once is named, and left out from then on."""
-        left_out: set[tuple[Work, str]] = set()
+        """Measure; who fails in a round is named, and has no figure of it."""
         for number in range(rounds):
             for work in works:
                 turned = number % len(checkers)
                 for checker in (*checkers[turned:], *checkers[:turned]):
-                    if (work, checker.name) in left_out or checker.missing(work):
+                    if checker.missing(work):
                         continue
                     try:
                         yield from self._measure(number, work, checker)
                     except Unusable as error:
-                        left_out.add((work, checker.name))
-                        self.tell(f"left out: {checker.name} for {work}: {error}")
+                        self.tell(f"round {number + 1}  {work:5}no figure of {checker.name}: {error}")
 
     def _measure(self, number: int, work: Work, checker: Checker) -> Iterator[Figure]:
-        count = int(min(self.targets, checker.most))
-        folder = self.folder / f"{number}-{work}-{checker.name.split()[0].strip(',')}"
+        count = int(min(self.targets, checker.most, MOST.get(work, math.inf)))
+        folder = self.folder / f"{number}-{work}-{type(checker).__name__.lower()}"
         folder.mkdir()
         port = TLS_PORT if work is Work.TLS else PORT
         offer = Offer(work, [address(n) for n in range(count)], port, PATH, folder)
-        group = meter.group(folder.name)
+        group = self.account(folder.name)
         try:
             idle = self.target.count()
             with _running(checker.command(offer), folder, group) as process:
                 accounts = checker.accounts(process, group)
-                with _running(checker.beside(offer), folder, None):
+                driver = checker.beside(offer)
+                with _running(driver, folder) if driver else nullcontext():
                     self._wait(process, idle.checks(work) + count, work, folder)
                     begun, before = time.monotonic(), self.target.count()
                     used = {name: account.read() for name, account in accounts.items()}
@@ -99,7 +108,7 @@ class Bench:
             raise Unusable("it stopped asking")
         for name, cpu in spent.items():
             total, user = cpu.total / checks * 1e6, cpu.user / checks * 1e6
-            fresh = arrived.connections / checks
+            fresh = arrived.checks(Work.TCP) / checks
             yield Figure(number, work, name, count, checks / took, total, user, fresh, errors)
 
     def _wait(self, process: subprocess.Popen[bytes], wanted: int, work: Work, folder: Path) -> None:
@@ -114,11 +123,13 @@ class Bench:
 
 
 @contextmanager
-def _running(command: Sequence[str], folder: Path, group: meter.Group | None) -> Iterator[subprocess.Popen[bytes]]:
+def _running(
+    command: Sequence[str], folder: Path, group: meter.Group | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program in a process group of its own, in an account if one is given; end it, and whoever it started."""
     with (folder / "output").open("ab") as output:
         process = subprocess.Popen(
-            ["sh", "-c", WAITING, "sh", *(command or ("true",))],
+            ["sh", "-c", WAITING, "sh", *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
@@ -134,10 +145,8 @@ def _running(command: Sequence[str], folder: Path, group: meter.Group | None) ->
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(ENDS_WITHIN)
-        except subprocess.TimeoutExpired:
-            pass
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -14,25 +14,25 @@ from bench.prober.checker import Checker, Offer, Unusable, Work
 from bench.prober.meter import Group
 from checks.http import HttpCheck
 
-KEEP = "keep_alive"
-"""The option of the check `http` that keeps a connection."""
+KEEP = "connection"
+"""The option of the check `http` by which a connection is kept."""
 PROBER = "Sickbay's prober"
 WHOLE = "Sickbay, with reading"
 TOLD = "sickbay.json"
 STARTS_WITHIN = 10.0  # seconds
-HTTP: Mapping[str, Any] = {"kind": "http"}  # Any: the kind's own keys
+HTTP: dict[str, Any] = {"kind": "http"}  # Any: the kind's own keys
 CHECKS: Mapping[Work, Mapping[str, Any]] = {
     Work.HTTP: HTTP,
     Work.TCP: {"kind": "tcp"},
     Work.TLS: HTTP | {"scheme": "https", "verify": False},
-    Work.KEPT: HTTP | {KEEP: True},
+    Work.KEPT: HTTP | {KEEP: "keep"},
 }
 
 
 class Sickbay(Checker):
     """Two accounts: the prober alone; and with it the parent, that reads its results and does nothing else."""
 
-    name = WHOLE
+    name = "Sickbay"
     works = frozenset(Work)
 
     def missing(self, work: Work) -> str:

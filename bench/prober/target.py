@@ -64,9 +64,7 @@ class Count:
 
     def __sub__(self, other: Count) -> Count:
         """Return what arrived between two readings."""
-        return Count(
-            self.connections - other.connections, self.requests - other.requests, self.hung_up - other.hung_up
-        )
+        return Count(self.connections - other.connections, self.requests - other.requests, self.hung_up - other.hung_up)
 
 
 class Target:
@@ -74,7 +72,18 @@ class Target:
 
     def __init__(self, folder: Path) -> None:
         """Start it, with a certificate of its own."""
-        key = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
+        key = (
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        )
         subprocess.run(
             [*key, "-subj", "/CN=target", "-keyout", f"{folder}/key.pem", "-out", f"{folder}/certificate.pem"],
             check=True,

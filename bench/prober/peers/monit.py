@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.prober.checker import Checker, Offer, Work
 
-TESTS = {Work.HTTP: " protocol http request {path}", Work.TCP: "", Work.TLS: " protocol https request {path}"}
+TESTS = {Work.HTTP: " protocol http request {path}", Work.TCP: ""}
 
 
 class Monit(Checker):
@@ -15,7 +15,7 @@ class Monit(Checker):
     name = "monit"
     works = frozenset(TESTS)
     packages = needs = ("monit",)
-    most = 500.0
+    most = 250.0
 
     def command(self, offer: Offer) -> Sequence[str]:
         """One host for each address."""

@@ -10,7 +10,6 @@ PLUGINS = "/usr/lib/nagios/plugins"
 PROGRAMS = {
     Work.HTTP: "check_http -I {address} -p {port} -u {path} -t 1",
     Work.TCP: "check_tcp -H {address} -p {port} -t 1",
-    Work.TLS: "check_http -S -I {address} -p {port} -u {path} -t 1",
 }
 CONFIG = """
 cfg_file={folder}/objects.cfg
@@ -51,6 +50,15 @@ define timeperiod {{
     friday 00:00-24:00
     saturday 00:00-24:00
 }}
+define contact {{
+    contact_name nobody
+    host_notifications_enabled 0
+    service_notifications_enabled 0
+    host_notification_period always
+    service_notification_period always
+    host_notification_commands check
+    service_notification_commands check
+}}
 define command {{
     command_name check
     command_line {plugins}/{program}
@@ -62,6 +70,7 @@ define host {{
     address {address}
     max_check_attempts 1
     check_period always
+    contacts nobody
 }}
 define service {{
     host_name h{n}
@@ -71,6 +80,7 @@ define service {{
     check_interval 1
     retry_interval 1
     check_period always
+    contacts nobody
 }}
 """
 
