@@ -1,46 +1,63 @@
 """The goals of judgement, measured: all scenarios, fleet sizes and seeds, every baseline, and what each part is worth.
 
-    python -m bench.judgement [--quick] [--seeds 30] [--largest 300] [--report out.html]
+    python -m bench.judgement [--quick] [--seeds 30] [--rival-seeds 30] [--largest 300] [--keep runs.jsonl] [--report out.html]
 
 Prints the table of goals, Sickbay's cost beside the best baseline's in each scenario, and the cost of the scenarios with
 shared causes (15 to 45) without each part in turn. `--quick` plays one seed of the small fleets, for CI; the whole takes
-hours. Exits with 1 when a goal is missed.
+hours, which `--keep` makes bearable: runs that are in the file are not played again, and each that is played is added.
+The baselines, and Sickbay without a part, may have fewer seeds. Exits with 1 when a goal is missed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.kept import Kept
 from supervisor.cli import simulate
 from supervisor.sim.exam import catalogue
 from supervisor.sim.exam.ablation import ABLATIONS
 from supervisor.sim.exam.goals import goals
 from supervisor.sim.exam.report import report
 from supervisor.sim.exam.runner import POLICIES, play_all
-from supervisor.sim.exam.runs import SICKBAY, Play
+from supervisor.sim.exam.runs import ORACLE, SICKBAY, Play, Played
 from supervisor.sim.exam.scenario import read
 from supervisor.sim.exam.tally import Row, count, duels, tally
 
+CHUNK = 40
 SHARED = range(15, 46)
 """The scenarios on which parts are taken away, by number."""
 
 
-def plays(seeds: int, largest: int, *, quick: bool, traced: bool) -> list[Play]:
-    """Return everything that is played."""
-    found = [(path, read(path)) for path in sorted(catalogue.shipped().glob("*.toml"))]
+def plays(seeds: int, rivals: int, largest: int, *, quick: bool, traced: bool) -> list[Play]:
+    """Return everything that is played, seed by seed, the small fleets first."""
     made: list[Play] = []
-    for path, scenario in found:
+    for path in sorted(catalogue.shipped().glob("*.toml")):
+        scenario = read(path)
         sizes = [size for size in (scenario.quick if quick else scenario.sizes) if size <= largest]
         without = list(ABLATIONS) if scenario.number in SHARED else []
         policies = simulate.QUICK_POLICIES if quick else POLICIES
         if sizes:
             made += simulate.listed([(path, scenario)], policies, without, sizes, seeds, quick=quick, traced=traced)
-    return made
+    first = [play for play in made if play.seed <= rivals or (play.policy in (SICKBAY, ORACLE) and not play.without)]
+    return sorted(first, key=lambda play: (play.size, play.seed))
+
+
+def played(wanted: Sequence[Play], keep: Path | None) -> list[Played]:
+    """Play what is not kept."""
+    if keep is None:
+        return play_all(wanted, os.cpu_count() or 1)
+    kept = Kept(keep)
+    missing = kept.missing(wanted)
+    for begin in range(0, len(missing), CHUNK):
+        kept.add(play_all(missing[begin : begin + CHUNK], os.cpu_count() or 1))
+        print(f"{begin + CHUNK} of {len(missing)} runs", file=sys.stderr)
+    return kept.of(wanted)
 
 
 def show(rows: Sequence[Row]) -> bool:
@@ -61,15 +78,17 @@ def show(rows: Sequence[Row]) -> bool:
             f"  {rival}{'; ' if own.why else ''}{own.why}"
         )
     print(f"\n{'Sickbay on scenarios 15 to 45':66}{'cost':>9}{'over-kill':>11}{'vetoes':>8}{'right':>12}")
+    lesser = [row for row in rows if row.policy == SICKBAY and row.without]
+    seeds = {(row.scenario, row.size): len(row.scores) for row in lesser}  # the whole may have been played more often
     for part in ("", *ABLATIONS):
-        less = [r for r in rows if r.policy == SICKBAY and r.without == part and r.truth.number in SHARED]
+        less = [r for r in rows if r.policy == SICKBAY and r.without == part and (r.scenario, r.size) in seeds]
+        scores = [score for row in less for score in row.scores[: seeds[row.scenario, row.size]]]
         if less:
-            kills = sum(score.over_kill for row in less for score in row.scores)
-            runs = sum(len(row.scores) for row in less)
-            right = f"{sum(row.rights for row in less)}/{runs}"
-            cost = count(sum(row.cost for row in less))
-            vetoes = sum(row.vetoed for row in less)
-            print(f"{ABLATIONS.get(part, 'whole'):66}{cost:>9}{kills:>11}{vetoes:>8}{right:>12}")
+            cost = sum(statistics.mean(row.costs[: seeds[row.scenario, row.size]]) for row in less)
+            kills = sum(score.over_kill for score in scores)
+            vetoes = sum(bool(score.vetoes) for score in scores)
+            right = f"{sum(score.right and not score.vetoes for score in scores)}/{len(scores)}"
+            print(f"{ABLATIONS.get(part, 'whole'):66}{count(cost):>9}{kills:>11}{vetoes:>8}{right:>12}")
     return all(goal.met is not False for goal in found)
 
 
@@ -78,21 +97,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--quick", action="store_true", help="small fleets, one seed, four policies")
     parser.add_argument("--seeds", type=int, default=None)
+    parser.add_argument("--rival-seeds", type=int, default=None, help="for baselines, and for Sickbay without a part")
     parser.add_argument("--largest", type=int, default=None, help="the largest fleet that is played")
+    parser.add_argument("--keep", type=Path, default=None, help="a file for the runs; those in it are not played again")
     parser.add_argument("--report", type=Path, default=None)
     given = parser.parse_args()
     seeds = given.seeds or (1 if given.quick else 30)
     largest = given.largest or (30 if given.quick else 300)
-    wanted = plays(seeds, largest, quick=given.quick, traced=given.report is not None)
+    traced = given.report is not None and given.keep is None
+    wanted = plays(seeds, given.rival_seeds or seeds, largest, quick=given.quick, traced=traced)
     begun = time.monotonic()
-    played = play_all(wanted, os.cpu_count() or 1)
-    rows = tally(played)
-    print(f"{len(played)} runs in {time.monotonic() - begun:.0f} s, {seeds} seed{'s' if seeds != 1 else ''}\n")
+    runs = played(wanted, given.keep)
+    rows = tally(runs)
+    print(f"{len(runs)} runs in {time.monotonic() - begun:.0f} s, {seeds} seed{'s' if seeds != 1 else ''}\n")
     met = show(rows)
     if given.report is not None:
         told = {scenario.name: scenario.about for scenario in catalogue.load(catalogue.shipped())}
         heading = f"Sickbay's judgement, {seeds} seed{'s' if seeds != 1 else ''}"
-        given.report.write_text(report(rows, played, goals(rows), told, heading), encoding="utf-8")
+        given.report.write_text(report(rows, runs, goals(rows), told, heading), encoding="utf-8")
     sys.exit(0 if met else 1)
 
 

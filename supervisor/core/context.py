@@ -17,7 +17,7 @@ from supervisor.core.bucket import Bucket
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Facts, breaker_allows, floors, share
 from supervisor.core.health import Chart
-from supervisor.core.journal import Step, Subject, Verb, Workflow, WorkflowKind
+from supervisor.core.journal import Step, Verb, Workflow, WorkflowKind
 from supervisor.core.machine import MachineState, TargetHealth
 from supervisor.core.model import (
     AuditEntry,
@@ -187,11 +187,11 @@ class Context:
         if not instance.address:
             return
         if fast is None:
-            fast = instance.lifecycle in COMING or instance.id in fleet.suspects or instance.id in fleet.sick
+            doubtful = instance.id in fleet.suspects or instance.id in fleet.sick
+            fast = instance.lifecycle in COMING or (doubtful and fleet.may_hurry(instance.id))
         if chart.observed and chart.fast == fast:
             return
-        fleet.watch(chart)
-        chart.fast = fast
+        fleet.watch(chart, fast=fast)
         self.turn.commands.append(
             Observe(
                 instance.id, fleet.policy.name, instance.address, instance.zone, instance.image, instance.version, fast
@@ -350,20 +350,6 @@ class Context:
             else "",
             is_control=suspect is not None and workflow is not None and launches != suspect.id,
         )
-
-    def is_through(self, instance: str) -> bool:
-        """Return whether nothing is being done with an instance, or nothing but tidying away the one it replaced."""
-        workflow = self.world.workflow_of(instance)
-        if workflow is None:
-            return True
-        step = workflow.step
-        serves = workflow.candidate == instance and self.world.need(Instance, instance).served
-        return serves and step is not None and step.subject is Subject.PATIENT
-
-    def _is_proved(self, workflow: Workflow) -> bool:
-        """Return whether a remediation's replacement has left probation: what is left of it holds up nobody."""
-        candidate = self.world.get(Instance, workflow.candidate) if workflow.candidate else None
-        return candidate is not None and candidate.lifecycle is Lifecycle.IN_SERVICE
 
     def is_replaced(self, instance: str) -> bool:
         """Return whether another machine serves in the place of one that only waits to be set aside."""

@@ -21,6 +21,9 @@ from supervisor.core.stumbles import Stumbles
 from supervisor.core.terms import BootTime, FleetState, Health, Role, Seconds
 from supervisor.core.verdict import Verdict, well
 
+MOST_HURRIED = 200
+"""Suspects of a fleet that are asked more often: so many confirm any crowd, and five times the questions of a large fleet
+would blind the prober when sight matters most."""
 PARDONED = Finding(Health.SUSPECT, "nothing that has a vote speaks against it any more, not yet for long enough")
 
 
@@ -60,6 +63,7 @@ class Fleet:
         self.withdrawn: set[str] = set()  # set aside, not isolated: parole is possible
         self.serving = 0
         self.watched: set[str] = set()  # whose checks run
+        self.hurried: set[str] = set()  # of those, who is asked more often
         self.well: set[str] = set()  # of those, who is healthy
         self.turned_sick: dict[str, BootTime] = {}
         self.lately = Lately()
@@ -179,15 +183,21 @@ class Fleet:
         """How many machines' checks run."""
         return len(self.watched)
 
-    def watch(self, chart: Chart) -> None:
-        """Count a machine as one whose checks run."""
-        chart.observed = True
+    def may_hurry(self, instance: str) -> bool:
+        """Return whether a suspect is asked more often: of a crowd, the next answer tells little, and asking costs most."""
+        return instance in self.hurried or len(self.hurried) < MOST_HURRIED
+
+    def watch(self, chart: Chart, *, fast: bool) -> None:
+        """Count a machine as one whose checks run, at the suspect's pace or at their own."""
+        chart.observed, chart.fast = True, fast
+        _put(self.hurried, chart.id, member=fast)
         self.watched.add(chart.id)
         _put(self.well, chart.id, member=chart.finding.health is Health.HEALTHY)
 
     def unwatch(self, chart: Chart) -> None:
         """Count a machine as one whose checks do not run."""
         chart.observed = False
+        self.hurried.discard(chart.id)
         self.watched.discard(chart.id)
         self.well.discard(chart.id)
 

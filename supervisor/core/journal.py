@@ -110,6 +110,11 @@ class Workflow:
         """The step it stands at; None at the end."""
         return self.plan[self.position] if self.position < len(self.plan) else None
 
+    @property
+    def fills(self) -> bool:
+        """Whether something is still to be done to the new machine; once it serves, it and its slot are free again."""
+        return any(step.subject is Subject.CANDIDATE for step in self.plan[self.position :])
+
 
 class StepStatus(StrEnum):
     """What the journal knows of one step."""

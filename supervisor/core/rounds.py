@@ -124,7 +124,7 @@ class Rounds:
         wait = max(left, quiet_left)
         if wait > 0:
             return ctx.now.boot + wait
-        if chart.finding.health is Health.HEALTHY and chart.serving and ctx.is_through(instance.id):
+        if chart.finding.health is Health.HEALTHY and chart.serving and instance.id not in ctx.world.by_instance:
             ctx.move(instance, Lifecycle.IN_SERVICE)
             plans.settle_slot(ctx, fleet.policy.name, instance.slot)
             plans.settle_instance(ctx, fleet, instance.id)

@@ -25,7 +25,7 @@ class Spending:
     """The counts of one fleet at one moment, the removals of all fleets among them."""
 
     under_way: tuple[Workflow, ...]  # one for each patient
-    busy: dict[str, str]  # who is being removed, or was and is not yet replaced -> the zone
+    busy: dict[str, str]  # who is being removed and has no replacement that is out of probation -> the zone
     zones: Counter[str]  # of the busy
     unsettled: Counter[str]  # removals whose replacement is not yet out of probation, by instance
     hour: Counter[str]  # removals, by instance
@@ -72,14 +72,18 @@ def count(world: World, fleet: str, desired: int, now: datetime, wave_gap: Secon
     """Count."""
     running = (world.need(Workflow, number) for number in sorted(world.running[fleet]))
     under_way = tuple({w.patient or w.id: w for w in running}.values())
-    busy = {w.patient: _zone(world, w.patient) for w in under_way if w.kind is WorkflowKind.REMEDIATE}
+    ours = [r for r in world.values(Removal) if r.fleet == fleet]
+    # Whose replacement has proved itself is healed: it only waits for room in the quarantine, and nobody waits for it.
+    healed = {r.workflow for r in ours if r.settled_at is not None}
+    busy = {
+        w.patient: _zone(world, w.patient) for w in under_way if w.kind is WorkflowKind.REMEDIATE and w.id not in healed
+    }
     unsettled = [world.need(Removal, number) for number in sorted(world.unsettled[fleet])]
     for removal in unsettled:
         if not _has_failed(world, removal):
             busy.setdefault(removal.instance, removal.zone)
     recent = [r for r in world.values(Removal) if now - r.at < DAY]
     lately = [r for r in recent if now - r.at < HOUR]
-    ours = [r for r in world.values(Removal) if r.fleet == fleet]
     return Spending(
         under_way=under_way,
         busy=busy,

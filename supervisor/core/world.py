@@ -218,9 +218,9 @@ class World:
                     _toggle(self.rescues[record.fleet], record.id, add=add)
                 if record.state is WorkflowState.RUNNING:
                     _toggle(self.running[record.fleet], record.id, add=add)
-                    for instance in {record.patient, record.candidate} - {""}:
+                    for instance in {record.patient, record.candidate if record.fills else ""} - {""}:
                         _point(self.by_instance, instance, record.id, add=add)
-                    if record.slot is not None:
+                    if record.slot is not None and (record.fills or not record.candidate):
                         _point(self.by_slot, (record.fleet, record.slot), record.id, add=add)
             case Quarantine():
                 if record.ended_at is None:

@@ -95,7 +95,7 @@ def test_a_crash_that_was_never_seen_misses_its_goals() -> None:
 
     assert found["crash detection, 10 s checks, p50"].word == "MISSED"
     assert found["crash detection, 10 s checks, p50"].measured == "never"
-    assert found["right cause named within 2 min, fleets of 30 and more"].met is False
+    assert found["fault that shows at once named within 2 min, fleets of 30+"].met is False
     assert found["replacements that never boot: launches before stopping"].word == "not measured"
 
 

@@ -287,6 +287,30 @@ def test_the_oldest_makes_room_for_the_third_with_the_notice() -> None:
     holds(there)
 
 
+def test_nobody_waits_for_a_healed_machine_that_waits_for_room() -> None:
+    """The third is replaced and its replacement proved; that the quarantine has no room for it yet concerns no fourth."""
+    there = stage(settings(fleet(16), guards=ROOMY, retention=replace(SHORT, running=1e6, kept=1e6, notice=1e5)))
+
+    async def story(service: Service, world: World) -> None:
+        await one_kept(service, world)
+        await asyncio.sleep(300)
+        await one_kept(service, world)
+        await asyncio.sleep(300)
+        await proved(service, world)
+        third = instances(service, Lifecycle.IN_SERVICE)[0].id
+        world.behave(third, Behaviour.ERRORS)
+        await until(lambda: third in (i.id for i in instances(service, Lifecycle.WITHDRAWN)), 400)
+        await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == 16, 3600)
+        fourth = instances(service, Lifecycle.IN_SERVICE)[0].id
+        world.behave(fourth, Behaviour.ERRORS)
+        await until(lambda: world.machines[fourth].registered_at is None, 600)
+        await until(lambda: world.serving("web") == 16, 400)
+        assert not world.machines[third].isolated
+
+    there.live(story)
+    holds(there)
+
+
 def test_what_quarantine_costs_is_bounded_by_stopping_the_oldest() -> None:
     """Two at $2.40 a day would be over $3: the first is stopped, its disk stays, and the second has room."""
     price = settings(fleet(3, hourly_price=0.1), guards=replace(ROOMY, quarantine_daily=3.0))

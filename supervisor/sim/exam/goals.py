@@ -114,8 +114,8 @@ def _share(what: str, found: Sequence[bool], *, most: float | None = None, least
 def _naming(rows: Sequence[Row]) -> list[Goal]:
     made = []
     for what, least, fits in (
-        ("right cause named within 2 min, fleets of 30 and more", 0.98, range(30, ANY_SIZE)),
-        ("right cause named within 2 min, fleets of 6 to 12", 0.85, range(6, 13)),
+        ("fault that shows at once named within 2 min, fleets of 30+", 0.98, range(30, ANY_SIZE)),
+        ("fault that shows at once named within 2 min, fleets of 6 to 12", 0.85, range(6, 13)),
     ):
         scores = [score for row in rows if row.truth.names and row.size in fits for score in row.scores]
         named = [score.cause_right and score.named is not None and score.named <= 120 for score in scores]

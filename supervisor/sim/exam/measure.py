@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,8 @@ from supervisor.sim.exam.site import Site
 
 SETTLED: Seconds = 1800.0  # a machine that nobody put to use by then was forgotten
 NEEDLESS_HOLD: Seconds = 900.0
+KEEPS = frozenset({"hold", "quota"})
+"""Faults under which a healer must wait: an operator's word, and a cloud without room."""
 LINEAGE_LIMIT = 3
 
 
@@ -47,7 +50,7 @@ def measured(scenario: Scenario, size: int, seed: int, healer: str, site: Site) 
         needless_launches=max(0, len(ledger.launches) - wanted),
         pages=len([page for page in ledger.pages if page.urgent]),
         cause_right=named is not None,
-        held_needlessly=_held(site),
+        held_needlessly=_held(scenario, site),
         double_serving=round(ledger.double_serving, 3),
         orphans=_orphans(site),
         vetoes=tuple(_vetoes(scenario, size, site, len(killed))),
@@ -85,14 +88,15 @@ def _recovered(site: Site, begun: BootTime | None) -> Seconds | None:
     return None if ledger.whole_at is None else round(ledger.whole_at - begun, 3)
 
 
-def _held(site: Site) -> int:
-    """Return how many machines at fault waited for long, or still wait."""
+def _held(scenario: Scenario, site: Site) -> int:
+    """Return how many machines at fault still wait, long after nothing but the healer kept them."""
+    free = max((fault.at + (fault.lasts or math.inf) for fault in scenario.fault if fault.kind in KEEPS), default=0.0)
     count = 0
     for box in site.at_fault():
         since = box.at_fault
         if (
             since is not None
-            and site.clock.now - since > NEEDLESS_HOLD
+            and site.clock.now - max(since, free) > NEEDLESS_HOLD
             and box.power is Power.RUNNING
             and box.registered_at is not None
         ):

@@ -29,6 +29,9 @@ SAMPLE = 10.0
 FEW = 4
 """So few runs are over before other processes have begun."""
 
+AT_ONCE = 300.0
+"""Seconds by which a fault that shows at once is to be named; one that grows, or only slows, has longer."""
+
 POLICIES = (SICKBAY, *BASELINES)
 """Who can be played, besides the oracle, which always is."""
 
@@ -90,7 +93,8 @@ def play_one(play: Play, base: Base | None = None) -> Played:
     with _flat(play.without == "signatures"):
         score = run.play()
     score = replace(score, cpu=round(time.process_time() - begun, 3))
-    truth = Truth(scenario.number, scenario.truth.shared, str(scenario.truth.cause or ""), scenario.expect.named)
+    names = scenario.expect.named and scenario.expect.named_within <= AT_ONCE
+    truth = Truth(scenario.number, scenario.truth.shared, str(scenario.truth.cause or ""), names)
     return Played(play, truth, score, _trace(run, sick) if play.traced else None)
 
 

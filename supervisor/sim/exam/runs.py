@@ -50,12 +50,12 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What was really wrong, for tables: whether many share it, and whether there was a cause to name."""
+    """What was really wrong, for tables: whether many share it, and whether there was a cause to name at once."""
 
     number: int
     shared: bool
     cause: str
-    names: bool  # the scenario expects the cause to be told
+    names: bool  # the scenario expects the cause to be told within five minutes
 
 
 @dataclass(frozen=True, slots=True)

@@ -354,6 +354,8 @@ class Sickbay:
                     self._tell_incident(event)
                 case Said(kind="sight.lost"):
                     self._page(event.text, Cause.BLIND, urgent=True)
+                case Said(kind="instance.withdrawn"):
+                    self._page(event.text, Cause.INSTANCE, urgent=False)
                 case Said():
                     if event.kind in URGENT:
                         self._page(event.text, None, urgent=True)
