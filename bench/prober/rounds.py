@@ -22,7 +22,8 @@ SETTLING = 1.0  # seconds after that, until it is measured
 ENDS_WITHIN = 5.0  # seconds
 MOST = {Work.TLS: 250.0}
 """Checks a second, at which two cores are enough for the target and any checker."""
-KEEPING_UP = 0.8
+KEEPING_UP = 0.6
+"""The share of what was offered; who asks in bursts has a burst more or less in a few seconds."""
 WAITING = 'read -r go; exec "$@" </dev/null'  # nothing of it runs before it is accounted for
 
 

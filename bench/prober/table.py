@@ -26,16 +26,17 @@ def _workload(figures: Sequence[Figure], work: Work, names: Sequence[str]) -> It
     other, other_work = YARDSTICKS.get(work, "haproxy"), Work.HTTP if work is Work.KEPT else work
     beside = f"times {other}{' for http' if work is Work.KEPT else ''}"
     yield f"\n{WORDS[work]}: CPU of the checker for each check, in microseconds; median (least to most) of the rounds"
-    yield f"{'':24}{'CPU':>24}{'user, sampled':>15}{beside:>32}{'offered/s':>11}{'arrived/s':>11}{'failed':>8}"
+    yield f"{'':24}{'CPU':>24}{'user, sampled':>15}{beside:>32}{'new conn.':>11}{'offered/s':>11}{'arrived/s':>11}{'failed':>8}"
     costs = {name: [f.total for f in figures if f.work is work and f.name == name] for name in names}
     for name in sorted(names, key=lambda name: sorted(costs[name])[len(costs[name]) // 2]):
         mine = [f for f in figures if f.work is work and f.name == name]
         user, achieved = spread([f.user for f in mine]), spread([f.achieved for f in mine])
+        fresh = spread([f.fresh for f in mine])
         failed = [f.errors for f in mine if f.errors is not None]
         yield (
             f"{name:24}{_words(spread(costs[name]), '.1f'):>24}{_middle(user):>15}"
             f"{_words(ratio(figures, name, work, other, other_work), '.2f'):>32}"
-            f"{mine[0].offered:>11.0f}{_middle(achieved):>11}{sum(failed) if failed else '–':>8}"
+            f"{_middle(fresh, '.2f'):>11}{mine[0].offered:>11.0f}{_middle(achieved):>11}{sum(failed) if failed else '–':>8}"
             f"{'' if all(f.kept_up for f in mine) else '  did not keep up'}"
         )
 
@@ -52,5 +53,5 @@ def _words(found: Spread | None, form: str) -> str:
     return "–" if found is None else f"{found.median:{form}} ({found.low:{form}} to {found.high:{form}})"
 
 
-def _middle(found: Spread | None) -> str:
-    return "–" if found is None else f"{found.median:.1f}"
+def _middle(found: Spread | None, form: str = ".1f") -> str:
+    return "–" if found is None else f"{found.median:{form}}"
