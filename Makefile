@@ -41,7 +41,7 @@ test-packages: $(STAMP)
 	@bash tools/debian-packages "$(PYTHON)" $(DEBIAN_TEST)
 
 test: test-packages
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup
 
 kills: $(STAMP)
 	$(BIN)/python -m tests.ec2.kills

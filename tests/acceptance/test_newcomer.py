@@ -28,7 +28,11 @@ HOWTO = ROOT / "docs" / "howto" / "write-a-check.md"
 LIMIT = 300.0
 """Seconds from nothing to a vote."""
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.timeout(400),
+    pytest.mark.xdist_group("newcomer"),  # one environment is made for all of them
+]
 
 
 @dataclass(frozen=True, slots=True)
