@@ -14,9 +14,9 @@ STAMP := .venv/.ready
 WORKERS ?= 3
 # Debian packages that setting up needs, and those that only the tests need besides
 DEBIAN := python3-venv
-DEBIAN_TEST := chromium libatomic1 monitoring-plugins-basic prometheus
+DEBIAN_TEST := chromium libatomic1 monitoring-plugins-basic nginx prometheus
 
-.PHONY: help demo demo-ec2 test kills test-unit test-packages check format reference lock bench bench-judgement wheel setup clean
+.PHONY: help demo demo-ec2 test kills test-unit test-packages check format reference lock bench bench-judgement bench-prober wheel setup clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 6
@@ -75,6 +75,10 @@ bench: $(STAMP)
 # JUDGEMENT=--quick for a minute's worth; the whole takes hours
 bench-judgement: $(STAMP)
 	$(BIN)/python -m bench.judgement $(JUDGEMENT)
+
+# PROBER=--install to have nginx and the peers installed; wants root
+bench-prober: $(STAMP)
+	$(BIN)/python -m bench.prober $(PROBER)
 
 wheel: $(STAMP)
 	$(BIN)/python -m hatchling build -t wheel

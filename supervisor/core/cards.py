@@ -13,6 +13,7 @@ from itertools import islice
 from supervisor.core import capacity, troubles
 from supervisor.core.context import Context
 from supervisor.core.duration import words
+from supervisor.core.facts import facts_of
 from supervisor.core.guards import Act, read
 from supervisor.core.journal import Workflow, WorkflowKind
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Quarantine, Resolution
@@ -113,7 +114,7 @@ def _held_now(ctx: Context, incident: Incident) -> tuple[str, ...]:
     if fleet is None or not incident.held:
         return incident.held_why
     instance = ctx.world.get(Instance, incident.instance) if incident.instance else None
-    facts = ctx.facts(fleet, instance=instance, incident=incident)
+    facts = facts_of(ctx, fleet, instance=instance, incident=incident)
     # The first act's reading counts where several acts know a guard.
     fresh = {r.guard: r.sentence() for act in reversed(Act) for r in read(act, facts) if r.holds}
     said = dict(zip(incident.held, incident.held_why, strict=False))

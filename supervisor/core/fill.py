@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from supervisor.core import groups, incidents, plans
 from supervisor.core.context import Context
+from supervisor.core.facts import facts_of
 from supervisor.core.fleet import Fleet
 from supervisor.core.journal import WorkflowKind
 from supervisor.core.model import Incident, Resolution
@@ -30,7 +31,7 @@ def fill(ctx: Context, fleet: Fleet) -> None:
         if slot not in lost and not fleet.is_amnesty_over(ctx.now.boot, ctx.settings.judgement):
             continue  # an inventory may still bring the machine that belongs here
         incident = lost[slot] if slot in lost else incidents.open_missing(ctx, fleet, len(empty))
-        facts = ctx.facts(fleet, slot=slot, incident=incident)
+        facts = facts_of(ctx, fleet, slot=slot, incident=incident)
         match decide_slot(facts):
             case Fill():
                 plans.begin(ctx, fleet, WorkflowKind.FILL, incident.id, slot=slot)

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from supervisor.core import plans
 from supervisor.core.context import Context
+from supervisor.core.facts import facts_of
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, holding
 from supervisor.core.journal import Workflow, WorkflowKind
@@ -32,7 +33,7 @@ def seen(ctx: Context, fleet: Fleet, signal: LeftoversSeen) -> None:
     ripe = [one for one in found if signal.asked - fleet.leftovers[one.id] >= APART and one.id not in busy]
     if not ripe:
         return
-    held = holding(Act.SWEEP, ctx.facts(fleet))
+    held = holding(Act.SWEEP, facts_of(ctx, fleet))
     if not held:
         for one in ripe:
             plans.begin(ctx, fleet, WorkflowKind.SWEEP, 0, patient=one.id, leftover=one.kind)

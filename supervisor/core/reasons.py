@@ -23,6 +23,7 @@ from supervisor.core.documents import (
 )
 from supervisor.core.duration import words
 from supervisor.core.evidence import Evidence
+from supervisor.core.facts import facts_of
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, Facts, Reading, holding, read
 from supervisor.core.health import Chart
@@ -56,7 +57,7 @@ def explain(ctx: Context, instance: Instance) -> ExplainDoc:
     }
     if fleet is None:
         return view
-    facts = ctx.facts(fleet, instance=instance, incident=incident)
+    facts = facts_of(ctx, fleet, instance=instance, incident=incident)
     chart = fleet.charts.get(instance.id)
     if chart is not None:
         view["checks"] = [_check_view(ctx, fleet, chart.checks[name]) for name in sorted(chart.checks)]
@@ -69,7 +70,7 @@ def explain(ctx: Context, instance: Instance) -> ExplainDoc:
 
 def explain_fleet(ctx: Context, fleet: Fleet) -> FleetExplainDoc:
     """Return what is wrong with a fleet, how sure that is, and what holds."""
-    facts = ctx.facts(fleet)
+    facts = facts_of(ctx, fleet)
     return {
         "name": fleet.policy.name,
         "state": str(fleet.state) if fleet.state else "unknown",
@@ -243,7 +244,7 @@ def _decision(ctx: Context, fleet: Fleet, instance: Instance, running: Workflow 
     if chart is None or instance.lifecycle in (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED):
         return {"what": "nothing", "why": f"{instance.lifecycle}: it is kept, not judged"}
     incident = ctx.world.incident_of(instance.fleet, instance.id)
-    facts = ctx.facts(fleet, instance=instance, incident=incident)
+    facts = facts_of(ctx, fleet, instance=instance, incident=incident)
     rung = incident.rung if incident else 0
     decision = decide_instance(chart.finding, instance.lifecycle, facts, fleet.policy.ladder, rung, under_way=False)
     match decision:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from supervisor.core import incidents, plans, shadow, troubles
 from supervisor.core.context import Context
 from supervisor.core.duration import words
+from supervisor.core.facts import facts_of
 from supervisor.core.fleet import Fleet
 from supervisor.core.health import first_sign
 from supervisor.core.model import Incident, IncidentKind, Instance, Removal, Resolution
@@ -49,7 +50,7 @@ def told_by(ctx: Context, fleet: Fleet, instance: Instance) -> Incident | None:
     covering = troubles.covering(ctx.world, fleet, instance)
     if covering is not None and (covering.verdict is not Cause.FLEET or troubles.zones_of(covering)):
         return covering
-    facts = ctx.facts(fleet, instance=instance)
+    facts = facts_of(ctx, fleet, instance=instance)
     if facts.half_open:
         return None
     if fleet.storm:

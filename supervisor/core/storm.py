@@ -13,6 +13,7 @@ from math import ceil
 
 from supervisor.core import capacity, incidents, notices, plans, quarantine, troubles
 from supervisor.core.context import Context
+from supervisor.core.facts import facts_of
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, breaker_allows, floors, holding, holding_fill
 from supervisor.core.journal import Step, StepStatus, Subject, Verb, Workflow, WorkflowKind, WorkflowState
@@ -140,7 +141,7 @@ def _wanted(ctx: Context, fleet: Fleet, trouble: Incident) -> int:
 def _launch(ctx: Context, fleet: Fleet, trouble: Incident, count: int) -> None:
     if not {place.zone for place in fleet.policy.places} - troubles.bad_zones(ctx.world, ctx.sight, fleet):
         return  # no zone is left that is well
-    facts = ctx.facts(fleet, incident=trouble)
+    facts = facts_of(ctx, fleet, incident=trouble)
     held = tuple(r for r in holding_fill(facts) if r.guard != "extra_machines")
     if facts.blind or held:
         incidents.hold(ctx, trouble, "launch besides", held)
@@ -219,7 +220,7 @@ def _let_go(ctx: Context, fleet: Fleet) -> None:
     if busy or ctx.now.boot < fleet.half_open_until or fleet.serving <= fleet.policy.desired:
         return
     leaving = next((i for i in sorted(spare) if ctx.world.need(Instance, i).lifecycle in SERVING), None)
-    if leaving is None or holding(Act.WITHDRAW, ctx.facts(fleet, instance=ctx.world.need(Instance, leaving))):
+    if leaving is None or holding(Act.WITHDRAW, facts_of(ctx, fleet, instance=ctx.world.need(Instance, leaving))):
         return
     plans.begin(ctx, fleet, WorkflowKind.WITHDRAW, 0, patient=leaving)
     where = incidents.place_of(ctx.world.need(Instance, leaving))

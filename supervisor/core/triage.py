@@ -26,6 +26,7 @@ from supervisor.core import (
     workflow,
 )
 from supervisor.core.context import Context
+from supervisor.core.facts import facts_of
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import share
 from supervisor.core.journal import Workflow, WorkflowKind
@@ -157,7 +158,7 @@ def _decide_instance(ctx: Context, fleet: Fleet, name: str) -> None:
     under_way = ctx.world.workflow_of(name) is not None
     if incident is not None and incident.state is IncidentState.ESCALATED and chart.finding.health is Health.SICK:
         return
-    facts = ctx.facts(fleet, instance=instance, incident=incident)
+    facts = facts_of(ctx, fleet, instance=instance, incident=incident)
     rung = incident.rung if incident else 0
     decision = decide_instance(chart.finding, instance.lifecycle, facts, fleet.policy.rungs, rung, under_way=under_way)
     match decision:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from supervisor.core import diagnosis, groups, images, incidents, plans, quarantine, storm
 from supervisor.core.context import Context
+from supervisor.core.facts import facts_of
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, Reading, holding
 from supervisor.core.journal import PlannedStep, Step, StepStatus, Subject, Verb, Workflow, WorkflowKind, WorkflowState
@@ -197,7 +198,7 @@ def _held(
 ) -> tuple[Reading, ...]:
     incident = ctx.world.get(Incident, workflow.incident)
     instance = subject if step.verb is not Verb.LAUNCH else None
-    facts = ctx.facts(fleet, instance=instance, slot=workflow.slot, incident=incident, workflow=workflow)
+    facts = facts_of(ctx, fleet, instance=instance, slot=workflow.slot, incident=incident, workflow=workflow)
     readings = holding(ACT_OF[step.verb], facts)
     # An operator's word for one machine outranks every guard but the pause.
     if workflow.kind is WorkflowKind.RELEASE:
@@ -256,7 +257,7 @@ def _wait(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row
         return True
     if ctx.waited(row.intent_at) >= limit:
         incident = ctx.world.get(Incident, workflow.incident)
-        held = holding(Act.GIVE_UP, ctx.facts(fleet, instance=subject, incident=incident, workflow=workflow))
+        held = holding(Act.GIVE_UP, facts_of(ctx, fleet, instance=subject, incident=incident, workflow=workflow))
         if held:  # unknown is no failure: the machine is not at fault when nobody looks
             if incident is not None and incident.state is not IncidentState.CLOSED:
                 incidents.hold(ctx, incident, f"give up {subject.id}", held)

@@ -121,11 +121,6 @@ class World:
         number = self.by_instance.get(instance)
         return None if number is None else self.need(Workflow, number)
 
-    def workflow_at(self, fleet: str, slot: int) -> Workflow | None:
-        """Return the running workflow that fills a slot."""
-        number = self.by_slot.get((fleet, slot))
-        return None if number is None else self.need(Workflow, number)
-
     # -- writing
 
     def next_id(self) -> int:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from supervisor.core import incidents, plans, quarantine
 from supervisor.core.context import Context
+from supervisor.core.facts import facts_of
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, Reading, holding
 from supervisor.core.journal import WorkflowKind
@@ -61,7 +62,7 @@ def _serves(machine: Machine) -> bool:
 
 def _holding(ctx: Context, fleet: Fleet, instance: Instance) -> tuple[Reading, ...]:
     """Return what holds the fence: room in the quarantine does not, it has or had its place there."""
-    facts = ctx.facts(fleet, instance=instance)
+    facts = facts_of(ctx, fleet, instance=instance)
     held = (*holding(Act.WITHDRAW, facts), *holding(Act.ISOLATE, facts))
     return tuple(reading for reading in held if reading.guard not in quarantine.ROOM)
 

@@ -117,10 +117,6 @@ class Service:
         """Hand in an operator's request; return its committed answer."""
         return await self.loop.ask(request)
 
-    def report_sentinel(self, name: str, *, ok: bool, detail: str = "") -> None:
-        """Say whether something works that must work if we can see at all."""
-        self.report(SentinelReported(name, ok, detail))
-
     def report(self, signal: SentinelReported | SelfReported) -> None:
         """Tell the engine of our own eyes."""
         self.inbox.put(signal)

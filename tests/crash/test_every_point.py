@@ -77,7 +77,7 @@ def lost_journal(service: Service, world: World) -> None:
     world.machines[instances(service)[0].id].registered_at = None
 
 
-SOON_OVER = Guards(zone_rescue_after=30.0, zone_quiet=120.0, breaker_window=180.0, breaker_quiet=30.0, half_open=60.0)
+SOON_OVER = Guards(zone_rescue_after=15.0, zone_quiet=40.0, breaker_window=60.0, breaker_quiet=15.0, half_open=20.0)
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,12 @@ CASES = {
     "a vanished machine, filled": Case(vanish),
     "released from quarantine": Case(errors, ("replace",), "release"),
     "purged from quarantine": Case(errors, ("replace",), "purge"),
-    "stopped in quarantine": Case(errors, ("replace",), "stop", changes={"retention": Retention(120.0, 1e6)}),
+    "stopped in quarantine": Case(errors, ("replace",), "stop", changes={"retention": Retention(60.0, 1e6)}),
     "destroyed when its time and its notice are over": Case(
-        errors, ("replace",), "end", changes={"retention": Retention(1e6, 180.0, notice=60.0)}
+        errors, ("replace",), "end", changes={"retention": Retention(1e6, 60.0, notice=20.0)}
     ),
     "held within the notice of its end": Case(
-        errors, ("replace",), "keep", changes={"retention": Retention(1e6, 180.0, notice=60.0)}
+        errors, ("replace",), "keep", changes={"retention": Retention(1e6, 60.0, notice=20.0)}
     ),
     "withdrawn and returned": Case(errors, ("replace",), "return", fleet_changes={"checks": (READY,)}),
     "left behind, swept": Case(leave, ("replace",), "sweep"),
@@ -115,12 +115,22 @@ CASES = {
     "gone from a group, replaced by it": Case(vanish, fleet_changes={"group": "web"}),
     "adopted after the journal was lost": Case(lost_journal, ("replace",), "adopt"),
     "a zone that is out, rescued": Case(
-        zone_out, then="zone", changes={"guards": SOON_OVER}, fleet_changes={"checks": TWO_CHECKS}, size=6
+        zone_out,
+        then="zone",
+        changes={"guards": SOON_OVER, "judgement": Judgement(parole_passes=2, parole_after=10.0)},
+        fleet_changes={"checks": TWO_CHECKS},
+        size=6,
     ),
     "an image on trial, its control passes": Case(
-        crash, then="trial", changes={"judgement": Judgement(boot_deadline=60.0)}
+        crash,
+        then="trial",
+        changes={"judgement": Judgement(boot_deadline=35.0), "guards": Guards(launch_retry=(0.0, 10.0))},
     ),
 }
+
+
+SEQUELS = frozenset({"release", "purge", "stop", "end", "keep"})
+"""What follows a replacement begins with who is kept: `errors, replaced` has been killed at the points before."""
 
 
 def kept_now(service: Service) -> list[Quarantine]:
@@ -147,6 +157,18 @@ class Player:
         """Let the fleet come up and prove itself."""
         await calm(service, world)
         await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == self.case.size, 3600)
+        if self.case.then in SEQUELS:
+            await self._break(service, world)
+
+    async def _break(self, service: Service, world: World) -> None:
+        """Break it once, and wait until it is healed."""
+        if not self.broken:
+            await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == self.case.size, 3600)
+            self.broken = True
+            self.case.breaks(service, world)
+        gone = self.case.breaks is vanish
+        await until(lambda: bool(incidents(service)) or (gone and len(world.machines) > 3), 600)
+        await calm(service, world)
 
     async def play(self, service: Service, world: World) -> None:
         """Play the case, or what is left of it."""
@@ -160,21 +182,14 @@ class Player:
             await calm(service, world)
             await asyncio.sleep(5)
             return
-        if self.case.breaks is not nothing and not self.broken:
-            await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == self.case.size, 3600)
-            self.broken = True
-            self.case.breaks(service, world)
         if self.case.then == "sweep":
             await self._look_twice(service, world)
             return
-        if self.broken and self.case.breaks is not vanish:
-            await until(lambda: bool(incidents(service)), 600)
-        elif self.broken:
-            await until(lambda: bool(incidents(service)) or len(world.machines) > 3, 600)
-        await calm(service, world)
-        if self.case.then and self.case.then != "trial":
+        if self.case.breaks is not nothing:
+            await self._break(service, world)
+        if self.case.then in SEQUELS:
             await self._operate(service, world)
-            await calm(service, world)
+        await calm(service, world)
         await asyncio.sleep(5)
 
     async def _withdraw_and_return(self, service: Service, world: World) -> None:
@@ -205,6 +220,10 @@ class Player:
 
     async def _look_twice(self, service: Service, world: World) -> None:
         """Show what is left, now and as it was an hour ago, until it is swept."""
+        if not self.broken:
+            await until(lambda: len(instances(service, Lifecycle.IN_SERVICE)) == self.case.size, 3600)
+            self.broken = True
+            self.case.breaks(service, world)
         await calm(service, world)
         await until(lambda: triage.is_amnesty_over(service.engine.ctx, service.engine.ctx.fleets["web"]), 600)
         for ago in (3600.0, 0.0):
@@ -243,7 +262,7 @@ class Player:
 
 
 PREPARED: dict[tuple[tuple[str, ...], str, bool], Stage] = {}
-"""Fleets that have come up, by ladder, sequel and whether a group owns them: each run plays on a copy."""
+"""Fleets that have come up, by ladder, sequel and whether a group owns them, with who is kept if that is where the case begins: each run plays on a copy."""
 
 
 def put_on_trial(there: Stage) -> None:
@@ -277,7 +296,7 @@ def ready(case: Case, given: Settings | None = None) -> tuple[Stage, Player]:
                 there.world.calls.clear()
                 there.commits.clear()
             PREPARED[key] = there
-        there = copy.deepcopy(PREPARED[key])
+        there, player.broken = copy.deepcopy(PREPARED[key]), case.then in SEQUELS
     return there, player
 
 

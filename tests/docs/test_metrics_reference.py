@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from supervisor.cli import app
+from supervisor.core.signals import SentinelReported
 from supervisor.core.terms import Lifecycle, Mode
 from supervisor.runtime.service import Service
 from supervisor.sim.run import until
@@ -65,7 +66,7 @@ def scraped() -> dict[str, set[str]]:
         metrics = Metrics(service, {"prober": Prober()})
         service.listeners.append(metrics.listen)
         await until(lambda: stages.is_calm(service), 120)
-        service.report_sentinel("loopback", ok=True)
+        service.report(SentinelReported("loopback", True))
         world.crash(stages.instances(service, Lifecycle.IN_SERVICE, Lifecycle.PROBATION)[0].id)
         await until(lambda: bool(stages.open_incidents(service)), 120)
         take(metrics)

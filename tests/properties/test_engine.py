@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from supervisor.core.facts import facts_of
 from supervisor.core.guards import Act, holding
 from supervisor.core.model import Incident, IncidentKind, Quarantine, Removal
 from supervisor.core.requests import Outcome, Refused, Request, Throttled
-from supervisor.core.signals import Hold, OperatorVerb, Pause, Purge, ReleaseFromQuarantine, Resume, Unhold
+from supervisor.core.signals import (
+    Hold,
+    OperatorVerb,
+    Pause,
+    Purge,
+    ReleaseFromQuarantine,
+    Resume,
+    SentinelReported,
+    Unhold,
+)
 from supervisor.core.terms import Health, Mode
 from supervisor.runtime.service import Service
 from supervisor.sim.cloud import FakeCloud
 from supervisor.sim.invariants import Evidence, check
+from supervisor.sim.run import Stage
 from supervisor.sim.world import Behaviour, World
 from tests import stages
 
@@ -68,7 +81,7 @@ async def happen(move: Move, service: Service, world: World, asked: set[str]) ->
         case "suspend":
             world.clock.suspend(100.0 * move.whom)
         case "sentinel fails" | "sentinel well":
-            service.report_sentinel("prober", ok=move.what == "sentinel well")
+            service.report(SentinelReported("prober", move.what == "sentinel well"))
         case "pause":
             verb = Pause(f"p{move.whom % 2}", seconds=move.after)
         case "resume":
@@ -85,6 +98,19 @@ async def happen(move: Move, service: Service, world: World, asked: set[str]) ->
         await stages.ask(service, verb)
 
 
+@cache
+def proved(desired: int) -> Stage:
+    """Return a fleet that has come up and left probation; every example plays on a copy."""
+    there = stages.stage(stages.settings(stages.fleet(desired)))
+
+    async def boot(service: Service, world: World) -> None:
+        await stages.calm(service, world)
+        await asyncio.sleep(900)
+
+    there.live(boot)
+    return there
+
+
 def play(moves: Sequence[Move], desired: int, refusals: Sequence[int], kill_at: int | None) -> None:
     """Play the moves, perhaps with a kill in between, and check what must always be true."""
     answers = iter(refusals)
@@ -94,14 +120,8 @@ def play(moves: Sequence[Move], desired: int, refusals: Sequence[int], kill_at: 
         said_of: dict[int, Outcome] = {1: Refused("no"), 2: Throttled("slow down"), 3: Refused("full", capacity=True)}
         return said_of.get(said)
 
-    there = stages.stage(stages.settings(stages.fleet(desired)))
+    there = copy.deepcopy(proved(desired))
     asked: set[str] = set()
-
-    async def boot(service: Service, world: World) -> None:
-        await stages.calm(service, world)
-        await asyncio.sleep(900)
-
-    there.live(boot)
     there.make_cloud = lambda world, name, life: FakeCloud(world, name, life, refuse=refuse)
     left = list(moves)
 
@@ -132,7 +152,7 @@ def judged(service: Service, world: World) -> None:
         if incident.kind is IncidentKind.SICK and machine is not None:
             assert machine.was_ill, f"incident {incident.id} is about a machine that was never ill"
     unsettled = [r for r in ctx.world.all(Removal) if r.settled_at is None]
-    facts = ctx.facts(fleet)
+    facts = facts_of(ctx, fleet)
     assert facts.credits == max(1, fleet.policy.desired // 20) - len(unsettled)
     assert facts.serving == sum(1 for c in fleet.charts.values() if c.serving)
     if ctx.sight.blind or ctx.holders:
@@ -152,12 +172,7 @@ def test_the_invariants_hold_whatever_happens(
 @settings(max_examples=8, phases=UNSHRUNK)
 def test_in_observe_mode_nothing_is_ever_changed(moves: list[Move]) -> None:
     """The shipped mode may be trusted blindly."""
-    there = stages.stage()
-
-    async def boot(service: Service, world: World) -> None:
-        await stages.calm(service, world)
-
-    there.live(boot)
+    there = copy.deepcopy(proved(6))
     there.settings = stages.settings(mode=Mode.OBSERVE)
     before = len(there.world.calls)
 

@@ -62,7 +62,6 @@ ANSWERS = {
     "silent": (Status.CRITICAL, True),
     "unknown": (Status.UNKNOWN, False),
 }
-HARMLESS = frozenset({"ok", "warning", "unknown"})
 TAKES_AWAY = (Deregister, Isolate, Restart)
 """What may not be begun while nothing can be seen; what is left of a quarantine ends by its own time."""
 

@@ -12,6 +12,7 @@ from supervisor.core import reasons, views
 from supervisor.core.cards import Card, Tone, card
 from supervisor.core.journal import Workflow, WorkflowKind, WorkflowState
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Resolution
+from supervisor.core.settings import Guards, Judgement
 from supervisor.core.signals import ReleaseFromQuarantine, SettingsLoaded
 from supervisor.core.terms import Cause, Lifecycle
 from supervisor.core.text import percent
@@ -54,7 +55,8 @@ def test_who_is_needed_reads_why_and_what_to_type() -> None:
         assert shown(service).ask.startswith("sickbay retry web ")
         assert any("launches in a row failed" in why for why in shown(service).held)
 
-    stage().live(escalates)
+    hurried = settings(guards=Guards(launch_half_open=600.0), judgement=Judgement(boot_deadline=120.0))
+    stage(hurried).live(escalates)
 
 
 def test_machines_that_may_still_serve_are_counted_beside_those_that_do() -> None:

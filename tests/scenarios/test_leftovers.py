@@ -21,10 +21,13 @@ from supervisor.sim.run import Stage, until
 from supervisor.sim.world import Behaviour, World
 from tests.stages import ALIVE, ask, calm, fleet, instances, settings, stage
 
+SELDOM = fleet(1, checks=(replace(ALIVE, interval=60.0),), inventory_interval=60.0)
+"""One machine that is seldom looked at: these stories take hours."""
+
 
 def quiet(**changes: Any) -> Settings:
-    """Return the settings of one machine that is seldom looked at: these stories take hours."""
-    return settings(fleet(1, checks=(replace(ALIVE, interval=60.0),), inventory_interval=60.0), **changes)
+    """Return the settings of that machine."""
+    return settings(SELDOM, **changes)
 
 
 def left(world: World, id: str, instance: str = "", kind: LeftoverKind = LeftoverKind.VOLUME, held: str = "") -> None:
@@ -129,7 +132,7 @@ def test_a_snapshot_is_swept_when_its_month_is_over() -> None:
 
 def test_what_a_quarantined_machine_left_waits_for_its_end() -> None:
     """It is evidence as long as the machine is."""
-    there = stage(settings(fleet(2), retention=Retention(1e6, 7200.0, 600.0)))
+    there = stage(settings(replace(SELDOM, desired=2), retention=Retention(1e6, 7200.0, 600.0)))
 
     async def story(service: Service, world: World) -> None:
         await calm(service, world)
@@ -152,10 +155,11 @@ def test_what_a_quarantined_machine_left_waits_for_its_end() -> None:
 @pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.APPROVE])
 def test_a_mode_that_does_not_act_only_says_it(mode: Mode) -> None:
     """Once, however often it is seen."""
-    there = stage(quiet(mode=mode))
+    there = stage(quiet())
+    there.live(calm)
+    there.settings = quiet(mode=mode)
 
     async def story(service: Service, world: World) -> None:
-        await asyncio.sleep(60)
         left(world, "vol-1", "i-0")
         await asyncio.sleep(3.2 * 3600)
 

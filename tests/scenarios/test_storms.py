@@ -50,9 +50,12 @@ def safe(there: Stage) -> None:
     assert [] == check(Evidence(there.records(), there.world, there.commits, there.settings), ended=False)
 
 
+QUICK = Guards(breaker_window=300.0, breaker_quiet=60.0, half_open=120.0, cooldown=0.0, hourly_least=3)
+
+
 def test_a_storm_adds_machines_and_then_heals_one_at_a_time() -> None:
     """Half of six err. Two more are launched; once they have served well, the sick are replaced one after another."""
-    there = stage(settings(guards=Guards(breaker_window=300.0, breaker_quiet=60.0, half_open=120.0, cooldown=0.0)))
+    there = stage(settings(guards=QUICK))
 
     async def story(service: Service, world: World) -> None:
         await proved(service, world)

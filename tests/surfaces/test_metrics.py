@@ -15,7 +15,7 @@ from supervisor.core.engine import Engine
 from supervisor.core.model import Identity, IncidentState, Instance, Record, Slot
 from supervisor.core.requests import Launch, Outcome, Refused, Request
 from supervisor.core.settings import FleetPolicy, Settings
-from supervisor.core.signals import Pause, ReleaseFromQuarantine
+from supervisor.core.signals import Pause, ReleaseFromQuarantine, SentinelReported
 from supervisor.core.terms import GONE, Lifecycle, Mode
 from supervisor.errors import CommitFailed
 from supervisor.ports import Store, Telling, Told
@@ -301,14 +301,14 @@ def test_a_blind_supervisor_and_a_silent_cloud_say_so() -> None:
         metrics = watch(service)
         await proved(service, world)
         world.cloud_down = True
-        service.report_sentinel("prober", ok=False)
+        service.report(SentinelReported("prober", False))
         await asyncio.sleep(400)
         found = scrape(metrics)
         assert 1 == found["sickbay_blind"]
         assert 400 <= found['sickbay_inventory_age_seconds{fleet="web"}'] <= 411
         assert 40 == pytest.approx(found['sickbay_inventory_failures_total{fleet="web"}'], abs=1)
         world.cloud_down = False
-        service.report_sentinel("prober", ok=True)
+        service.report(SentinelReported("prober", True))
         await until(lambda: 2 > scrape(metrics)['sickbay_amnesty_clean_rounds{fleet="web"}'], 120)  # sight must stay
 
     there.live(story)

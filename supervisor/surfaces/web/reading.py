@@ -174,10 +174,6 @@ class Reading:
     def _quarantine(self, request: web.Request) -> list[QuarantineDoc]:
         return views.quarantines_view(self.context, ended=_flag(request, "ended", default=False))
 
-    def fleet_of(self, instance: Instance) -> Fleet | None:
-        """Return an instance's fleet, if it is configured."""
-        return self.context.fleets.get(instance.fleet)
-
 
 def _flag(request: web.Request, name: str, *, default: bool) -> bool:
     text = request.query.get(name)
