@@ -148,14 +148,14 @@ def when(text: str | None) -> str:
     return "" if not text else text[:19].replace("T", " ")
 
 
-def seconds(text: str) -> float | None:
-    """Return the seconds of a duration such as "30m"; None for ''."""
+def seconds(text: str, option: str = "--for") -> float | None:
+    """Return the seconds of a duration such as "30m" that an option gives; None for ''."""
     if not text:
         return None
     try:
         return parse(text).total_seconds()
     except ValueError as error:
-        fail(f"--for {text}: {error}", WRONG_USE)
+        fail(f"{option} {text}: {error}", WRONG_USE)
 
 
 def ask(config: Path, verb: str, body: dict[str, Json], *, as_json: bool) -> None:

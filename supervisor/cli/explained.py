@@ -12,9 +12,8 @@ import typer
 
 from supervisor.cli.base import Json, print_table, when
 from supervisor.cli.shown import serving
-from supervisor.core.cards import percent
 from supervisor.core.duration import words
-from supervisor.core.text import clean
+from supervisor.core.text import clean, percent
 
 COLUMNS = 80
 LABEL = 15
@@ -39,7 +38,7 @@ def print_instance(document: Json) -> None:
         _say("incident", f"#{document['incident']['id']}, {document['incident']['state']}")
     if document["checks"]:
         _checks(document["checks"])
-    _rest(document)
+    _rest(document, "")
 
 
 def print_fleet(document: Json) -> None:
@@ -57,17 +56,19 @@ def print_fleet(document: Json) -> None:
         if found:
             more = f" and {len(found) - 8} more" if len(found) > 8 else ""
             _say(name, f"{', '.join(found[:8])}{more}")
-    _rest(document)
+    _rest(document, " for the fleet; for a machine: `sickbay explain INSTANCE`")
 
 
 def _how_sure(verdict: Json) -> str:
     share = percent(verdict["probability"])
     since = f", since {when(verdict['since'])[11:]} UTC" if verdict["since"] else ""
     if verdict["cause"] == "instance":
-        return f"{share} its own fault (a removal needs {verdict['needed']:.0%}); challenge: {verdict['challenge']}"
+        return (
+            f"{share}: its own fault (a removal needs {100 * verdict['needed']:g} %); challenge: {verdict['challenge']}"
+        )
     if verdict["cause"] == "unexplained":
-        return f"no explanation is likely enough{since}; a removal needs {verdict['needed']:.0%} for its own fault"
-    return f"{share} {verdict['words']}{since}"
+        return f"not enough to act on{since}: a removal needs {100 * verdict['needed']:g} % for its own fault"
+    return f"{share}: {verdict['words']}{since}"
 
 
 def _decision(document: Json) -> None:
@@ -103,7 +104,7 @@ def _checks(checks: Json) -> None:
             _say(c["name"], f"{c['text']}{since}{reach}")
 
 
-def _rest(document: Json) -> None:
+def _rest(document: Json, whose: str) -> None:
     verdict = document["verdict"]
     if verdict is not None and verdict["explanations"]:
         typer.echo("\nExplanations, best first")
@@ -116,7 +117,7 @@ def _rest(document: Json) -> None:
     guards = list(_guards(document["guards"]))
     if guards:
         holding = sum(1 for row in guards if row[0])
-        typer.echo(f"\nGuards: {f'{holding} of {len(guards)} hold' if holding else 'all clear'}")
+        typer.echo(f"\nGuards: {f'{holding} of {len(guards)} hold' if holding else 'all clear'}{whose}")
         print_table(("", "guard", "value", "needed", "for"), sorted(guards, key=lambda row: not row[0]))
 
 

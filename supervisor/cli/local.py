@@ -105,10 +105,14 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """See the main job on six real web servers, with nothing else installed."""
-    configure_logs(quiet=True)
+    configure_logs(quiet=True)  # the demo tells what happens in sentences
     with sentences():
         code = run_demo(
-            fault, once=once, stay=stay and sys.stdout.isatty(), every=seconds(every) or 30.0, as_json=as_json
+            fault,
+            once=once,
+            stay=stay and sys.stdout.isatty(),
+            every=seconds(every, "--every") or 30.0,
+            as_json=as_json,
         )
     raise typer.Exit(code)
 

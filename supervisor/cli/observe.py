@@ -24,7 +24,6 @@ from supervisor.cli.base import (
 from supervisor.cli.explained import print_fleet, print_instance
 from supervisor.cli.shown import print_status
 from supervisor.config import ConfiguredCheck
-from supervisor.core.duration import words
 from supervisor.core.text import clean
 from supervisor.daemon import read_config
 from supervisor.errors import OperatorError
@@ -122,18 +121,13 @@ def incidents(
         ]
         print_table(("id", "opened (UTC)", "state", "fleet", "instance", "held by", "cause"), rows)
     else:
-        typer.echo(
-            f"incident {document['id']} ({document['state']}): {document['fleet']}"
-            f"{' ' if document['instance'] else ''}{document['instance']}: {clean(document['cause'])}"
-        )
+        typer.echo(f"incident {document['id']} ({document['state']}): {clean(document['card']['headline'])}")
         for note in document["story"]:
             typer.echo(f"  {when(note['at'])[11:]}  {clean(note['text'])}")
         if document["card"]["ask"]:
             typer.echo(f"what you may do: {document['card']['ask']}")
-        if document["seconds_to_recover"] is not None:
-            typer.echo(
-                f"detected in {words(document['seconds_to_detect'])}, recovered in {words(document['seconds_to_recover'])}"
-            )
+        for fact in document["card"]["facts"]:
+            typer.echo(f"{fact['label'].lower()}: {clean(fact['value'])}")
 
 
 @app.command()

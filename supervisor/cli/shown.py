@@ -8,8 +8,8 @@ import typer
 
 from supervisor.cli.base import Json, print_table, when
 from supervisor.core.capacity import words
-from supervisor.core.cards import percent
 from supervisor.core.text import clean
+from supervisor.core.verdict import how_sure
 
 
 def print_status(document: Json, opened: Sequence[Json]) -> None:
@@ -55,7 +55,9 @@ def _fleet(fleet: Json, mode: str, opened: Sequence[Json]) -> None:
     verdict = fleet["verdict"]
     shared = verdict["cause"] != "instance"
     if shared and not any(i["kind"] == "shared" for i in opened):  # its card says the same, and more
-        typer.echo(f"  {clean(verdict['sentence'] or verdict['words'])} ({percent(verdict['probability'])} sure)")
+        said = clean(verdict["sentence"] or verdict["words"])
+        sure = how_sure(verdict["cause"], said, verdict["probability"])
+        typer.echo(f"  {said}{f' ({sure})' if sure else ''}")
     amnesty = fleet["amnesty"]
     if amnesty["clean_rounds"] < amnesty["needed"]:
         typer.echo(f"  amnesty: {amnesty['clean_rounds']} of {amnesty['needed']} clean rounds, nothing is removed yet")

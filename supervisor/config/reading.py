@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from supervisor.config.misread import misread
+from supervisor.config.models import ADDRESS, LABEL, NAME, SEMVER
 from supervisor.config.source import Table, read_source
 from supervisor.core.text import clean
 from supervisor.errors import ConfigError
@@ -114,8 +115,37 @@ def show(found: object) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
+NAMED = "letters, digits, '_' and '-', at most 63, the first one a letter or digit"
+PATTERNS = {
+    SEMVER: 'a version such as "1.4.0"',
+    NAME: f"a name: {NAMED}",
+    LABEL: f"a name: {NAMED}; dots may stand between them",
+    ADDRESS: 'HOST:PORT such as "db.internal:5432"',
+}
+"""What a pattern asks for."""
+PLAIN = {
+    "less than or equal to": "at most",
+    "greater than or equal to": "at least",
+    "greater than": "more than",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid string": "text in quotes",
+}
+
+
 def _expected(message: str) -> str:
-    text = message.removeprefix("Value error, ").removeprefix("Input should be ").replace("valid tuple", "list")
+    for pattern, meant in PATTERNS.items():
+        if f"'{pattern}'" in message:
+            return f"expected {meant}"
+    for said, meant in PLAIN.items():
+        message = message.replace(said, meant)
+    text = (
+        message.partition(", unable to")[0]
+        .removeprefix("Value error, ")
+        .removeprefix("Input should be ")
+        .replace("valid tuple", "list")
+    )
     if "valid dictionary" in text:
         return "expected a table"
     return text if text.startswith("expected") or "expected" in text else f"expected {text}"

@@ -35,8 +35,10 @@ def at_work(fleet: Fleet, now: BootTime) -> int:
     return fleet.serving + sum(1 for chart in _doubtful(fleet) if _is_at_work(chart, now))
 
 
-def words(serving: int, desired: int) -> str:
-    """Say how many serve of how many wanted; after a zone's return the rescue machines serve as well for a while."""
+def words(serving: int, desired: int, doubtful: int = 0) -> str:
+    """Say how many serve of how many wanted, and how many may; after a zone's return rescue machines serve as well."""
+    if doubtful:
+        return f"{serving} of {desired} serve for certain, {doubtful} may"
     if serving > desired > 0:
         return f"all {desired} serve, {serving - desired} more than wanted"
     return f"{serving} of {desired} serve"

@@ -10,15 +10,16 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 
-from supervisor.core import capacity
+from supervisor.core import capacity, troubles
 from supervisor.core.context import Context
 from supervisor.core.duration import words
 from supervisor.core.facts import facts_of
 from supervisor.core.guards import Act, read
 from supervisor.core.journal import Workflow, WorkflowKind
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Quarantine, Resolution
-from supervisor.core.terms import Cause, Mode
-from supervisor.core.text import clean
+from supervisor.core.terms import Cause, FleetState, Mode
+from supervisor.core.text import clean, percent
+from supervisor.core.verdict import how_sure
 
 
 class Tone(StrEnum):
@@ -158,6 +159,8 @@ def _impact(ctx: Context, name: str) -> str:
     if ctx.sight.blind:
         return f"unseen now, {fleet.state.upper()} when last seen"
     suspect = f", {len(fleet.suspects)} suspect" if fleet.suspects else ""  # they may serve, and count for the state
+    if fleet.state is FleetState.DEGRADED and fleet.serving >= fleet.policy.desired and not fleet.suspects:
+        return f"DEGRADED until this is over, {capacity.words(fleet.serving, fleet.policy.desired)}"
     return f"{fleet.state.upper()}, {capacity.words(fleet.serving, fleet.policy.desired)}{suspect}"
 
 
@@ -182,6 +185,8 @@ def _meanwhile(ctx: Context, incident: Incident) -> str:
     """Say what a shared trouble means for its machines, and what is done elsewhere."""
     if incident.fleet not in ctx.fleets:
         return "left alone"
+    if ctx.fleets[incident.fleet].shared_calm is not None:
+        return f"seems past, and is over after {words(troubles.quiet_for(incident, ctx.settings.guards))} of that"
     running = [ctx.world.need(Workflow, number) for number in sorted(ctx.world.running[incident.fleet])]
     launched = [w for w in running if not w.patient]
     elsewhere = f", {len(launched)} launched elsewhere" if launched else ""
@@ -190,19 +195,8 @@ def _meanwhile(ctx: Context, incident: Incident) -> str:
 
 def _sure(incident: Incident) -> str:
     """Say how sure a verdict is, where its own sentence does not."""
-    told = not incident.sure or "sure" in incident.cause or "(P " in incident.cause
-    return "" if told else f" ({percent(incident.sure)} sure)"
-
-
-def percent(probability: float) -> str:
-    """Return a probability as people say it: never certain."""
-    return (
-        "over 99 %"
-        if probability >= 0.995
-        else "under 1 %"
-        if probability < 0.005
-        else f"{probability:.0%}"[:-1] + " %"
-    )
+    said = how_sure(incident.verdict, incident.cause, incident.sure) if incident.sure else ""
+    return f" ({said})" if said else ""
 
 
 def _doing(found: list[Workflow]) -> str:
@@ -253,16 +247,28 @@ def _why_human(incident: Incident) -> tuple[str, ...]:
     return tuple(islice(told, 1))
 
 
+def course(incident: Incident) -> tuple[list[tuple[str, str]], str]:
+    """Return how long it took until a trouble was detected, and until it was over where it is; and from when on."""
+    if incident.kind is IncidentKind.MISSING:  # what is missing is missing at once
+        found, start = [], "it was noticed"
+    else:
+        detected = words((incident.opened_at - incident.suspected_at).total_seconds())
+        found, start = [("Detected", detected)], "the first sign"
+    if incident.resolved_at is not None:
+        found.append(("Recovered", words((incident.resolved_at - incident.suspected_at).total_seconds())))
+    return found, start
+
+
 def _facts(ctx: Context, incident: Incident) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    if incident.kind is IncidentKind.SHARED:
+    if incident.verdict is Cause.UNEXPLAINED:  # what is the likeliest is not likely enough to be called a verdict
+        found.append(("Verdict", "none yet"))
+    elif incident.kind is IncidentKind.SHARED:
         found.append(("Verdict", f"{incident.about or incident.verdict}, {percent(incident.sure)} sure"))
     elif 0.0 < incident.sure < NEARLY_SURE:
         found.append(("Its own fault", f"{percent(incident.sure)} sure"))
-    if incident.kind is not IncidentKind.MISSING:  # what is missing is missing at once
-        found.append(("Detected in", words((incident.opened_at - incident.suspected_at).total_seconds())))
-    if incident.resolved_at is not None:
-        found.append(("Recovered in", words((incident.resolved_at - incident.suspected_at).total_seconds())))
+    times, start = course(incident)
+    found += [(label, f"{lasted} after {start}") for label, lasted in times]
     if incident.replacement:
         found.append(("Replaced by", incident.replacement))
     fleet = ctx.fleets.get(incident.fleet)

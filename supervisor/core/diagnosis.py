@@ -23,6 +23,7 @@ from supervisor.core.population import IMAGE, ZONE, Counts, Group, Population
 from supervisor.core.settings import Explaining
 from supervisor.core.signals import AskNow
 from supervisor.core.terms import COMING, BootTime, Cause, Health, Seconds
+from supervisor.core.text import percent
 from supervisor.core.verdict import Explanation, Verdict
 
 CAUTION: dict[Cause, int] = {
@@ -158,7 +159,7 @@ def conclude(ranked: tuple[Explanation, ...], population: Population, explaining
         if together >= explaining.shared_odds:  # nobody can tell them apart: what may be done under each of them
             gravest = max(tied, key=lambda t: (CAUTION[t.cause], t.probability))
             return _verdict(gravest, together, ranked)
-    best = ", ".join(f"{e.words} {e.probability:.2f}" for e in ranked[:3])
+    best = ", ".join(f"{e.words} {percent(e.probability)}" for e in ranked[:3])
     text = f"no explanation is likely enough: {best}"
     return Verdict(Cause.UNEXPLAINED, "", "", ranked[0].probability, 0.0, ranked, text)
 
@@ -180,7 +181,7 @@ def _covered(e: Explanation, population: Population) -> frozenset[str]:
 
 def _verdict(e: Explanation, probability: float, ranked: tuple[Explanation, ...]) -> Verdict:
     words = f"{e.words}: {e.evidence[0]}" if e.evidence else e.words
-    text = f"{words} ({'; '.join((f'P {probability:.2f}', *e.evidence[1:]))})"
+    text = f"{words} ({'; '.join((f'{percent(probability)} sure', *e.evidence[1:]))})"
     return Verdict(e.cause, e.label, e.value, probability, 0.0, ranked, text)
 
 

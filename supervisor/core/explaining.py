@@ -257,9 +257,9 @@ def _evidence(picture: Picture, weighed: _Weighed) -> tuple[str, ...]:
     if inside is not None:
         others = f"{counts.sick - inside.sick} of {counts.total - inside.total} elsewhere"
         p = odds(by_chance(inside, counts.sick, counts.total))
-        said = [f"{inside.sick} of {inside.total} there are sick, {others}", f"by chance {p} (Fisher)"]
+        said = [f"{inside.sick} of {inside.total} there are unwell, {others}", f"by chance {p}"]
     else:
-        said = [f"{counts.sick} of {counts.total} are sick"]
+        said = [f"{counts.sick} of {counts.total} are unwell"]
     said.append(_patterns(symptoms))
     beats = _heartbeats(symptoms)
     if beats:

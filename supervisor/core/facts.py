@@ -165,7 +165,7 @@ def _being_isolated(ctx: Context, running: Iterable[Workflow]) -> set[str]:
 
 def _shared(ctx: Context, fleet: Fleet, instance: Instance | None) -> str:
     trouble = troubles.covering(ctx.world, fleet, instance) if instance is not None else None
-    return f"{trouble.about} is not over (incident {trouble.id})" if trouble is not None else ""
+    return f"incident {trouble.id} about {trouble.about} is not over" if trouble is not None else ""
 
 
 def _acquitted(ctx: Context, fleet: Fleet, chart: Chart | None, workflow: Workflow | None) -> str:

@@ -220,7 +220,7 @@ def _explanation(f: Facts) -> Reading:
     value = f.verdict_words if f.verdict is not Cause.INSTANCE or own else f.shared
     if not own and why:
         value += f", but {why}"
-    return Reading("explanation", not own and not why, value, f"its own fault at {f.odds_needed:.2f} or more")
+    return Reading("explanation", not own and not why, value, f"its own fault at {100 * f.odds_needed:g} % or more")
 
 
 def _zone_trouble(f: Facts) -> Reading:

@@ -174,6 +174,14 @@ def suspect_since(chart: Chart) -> BootTime | None:
     return min(signs, default=None)
 
 
+def first_sign(chart: Chart) -> BootTime | None:
+    """Return when the present trouble first showed, in whatever way: also by slowness, silence of its own, or flapping."""
+    flaps = chart.flapping.since if chart.flapping is not None else None
+    slow = chart.slow.since if chart.slow is not None else None
+    signs = (suspect_since(chart), slow, chart.mute_since, flaps)
+    return min((at for at in signs if at is not None), default=None)
+
+
 def gating(chart: Chart) -> list[Evidence]:
     """Return the evidence that may change an instance's health."""
     return [e for e in chart.checks.values() if e.role in (Role.LIVENESS, Role.READINESS)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from supervisor.core import troubles
-from supervisor.core.cards import NEEDS_HUMAN
+from supervisor.core.cards import NEEDS_HUMAN, course
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Reading
-from supervisor.core.health import suspect_since
+from supervisor.core.health import first_sign
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Quarantine, Resolution
 from supervisor.core.terms import Cause, Lifecycle, Mode
 
@@ -22,7 +22,7 @@ def place_of(instance: Instance) -> str:
 def open_sick(ctx: Context, fleet: Fleet, instance: Instance) -> Incident:
     """Open the incident of an instance that turned sick."""
     chart = fleet.chart(instance.id)
-    first = suspect_since(chart)
+    first = first_sign(chart)
     suspected = ctx.now.wall if first is None else ctx.now.ago(first)
     fleet.turned_sick[instance.id] = ctx.now.boot
     cause = chart.finding.reason
@@ -60,15 +60,14 @@ def open_missing(ctx: Context, fleet: Fleet, missing: int) -> Incident:
     known = ctx.world.incident_of(fleet.policy.name, "")
     if known is not None:
         return known
-    present = fleet.policy.desired - missing
-    cause = f"{missing} of {fleet.policy.desired} machines are missing"
+    cause = f"{missing} of {fleet.policy.desired} machines {'is' if missing == 1 else 'are'} missing"
     incident = _open(ctx, fleet, "", IncidentKind.MISSING, cause, suspected_seconds=0.0)
     # What the cloud takes back with a notice was told with the notice: nobody need get up for it.
     announced = ctx.now.boot - fleet.reclaims_told <= ctx.settings.judgement.vanished_after
     return ctx.note(
         incident,
         "incident.joined" if announced else "incident.opened",
-        f"{fleet.policy.name}: {cause} ({present} present)",
+        f"{fleet.policy.name}: {cause}",
     )
 
 
@@ -158,9 +157,9 @@ def resolve(ctx: Context, incident: Incident, resolution: Resolution, text: str,
             held_why=(),
         )
     )
-    detect = (incident.opened_at - incident.suspected_at).total_seconds()
-    recover = (ctx.now.wall - incident.suspected_at).total_seconds()
-    return ctx.note(incident, "incident.resolved", f"{text} — detected in {detect:.0f}s, recovered in {recover:.0f}s")
+    times, start = course(incident)
+    said = ", ".join(f"{label.lower()} {lasted}" for label, lasted in times)
+    return ctx.note(incident, "incident.resolved", f"{text} — {said} after {start}")
 
 
 def close(ctx: Context, incident: Incident, resolution: Resolution, text: str) -> Incident:

@@ -41,7 +41,10 @@ class Slow:
     def words(self) -> str:
         """Say how slow, for people."""
         times = self.latency / max(self.median, MILLISECOND)
-        return f"{self.check}: {times:.1f} times as slow as its peers ({self.latency:.3g}s, median {self.median:.3g}s)"
+        factor = round(times, 1 if times < 10 else None)
+        return (
+            f"{self.check}: {factor:g} times as slow as its peers ({_said(self.latency)}, median {_said(self.median)})"
+        )
 
 
 class _Trail:
@@ -176,6 +179,10 @@ class Pace:
         found = self.late | self._trails.keys()
         self.late = set()
         return found
+
+
+def _said(latency: Seconds) -> str:
+    return f"{latency:.3g}s" if latency >= 1.0 else f"{latency * 1000:.3g}ms"
 
 
 def _log(latency: Seconds) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from itertools import islice
 
+from supervisor.core import troubles
 from supervisor.core.cards import ASIDE
 from supervisor.core.context import Context
 from supervisor.core.documents import (
@@ -80,7 +81,7 @@ def explain_fleet(ctx: Context, fleet: Fleet) -> FleetExplainDoc:
         "suspect": sorted(fleet.suspects),
         "verdict": _judged(ctx, fleet, fleet.verdict, facts),
         "decision": _fleet_decision(ctx, fleet, facts),
-        "waits_for": _fleet_waits(facts),
+        "waits_for": [*_fleet_waits(facts), *_shared_waits(ctx, fleet)],
         "shared": _shared(ctx, fleet.policy.name),
         "guards": _guards(facts),
     }
@@ -155,8 +156,17 @@ def _fleet_waits(facts: Facts) -> list[str]:
     if facts.fresh_rounds < facts.fresh_rounds_needed:
         found.append(f"{facts.fresh_rounds} of {facts.fresh_rounds_needed} clean rounds have been seen")
     if facts.challenge:
-        found.append(f"the others are asked afresh: {facts.challenge}")
+        found.append(facts.challenge)
     return found
+
+
+def _shared_waits(ctx: Context, fleet: Fleet) -> list[str]:
+    """Return how long a shared trouble must have been past to be over."""
+    trouble = troubles.of(ctx.world, fleet.policy.name)
+    if trouble is None or fleet.shared_calm is None:
+        return []
+    quiet, lasts = troubles.quiet_for(trouble, ctx.settings.guards), ctx.now.boot - fleet.shared_calm
+    return [f"{trouble.about} must have been well for {words(quiet)} to be over, {words(max(0.0, quiet - lasts))} more"]
 
 
 def _fleet_decision(ctx: Context, fleet: Fleet, facts: Facts) -> DecisionDoc:

@@ -15,14 +15,15 @@ from supervisor.core.context import Context
 from supervisor.core.duration import words
 from supervisor.core.facts import facts_of
 from supervisor.core.fleet import Fleet
+from supervisor.core.health import first_sign
 from supervisor.core.model import Incident, IncidentKind, Instance, Removal, Resolution
 from supervisor.core.population import ZONES
-from supervisor.core.terms import SERVING, Cause, Health, Seconds
+from supervisor.core.terms import SERVING, BootTime, Cause, Health
 from supervisor.core.verdict import Verdict
 
 HEALED = frozenset({Cause.INSTANCE, Cause.IMAGE, Cause.COHORT})
 """Verdicts under which machines are healed, each with an incident of its own."""
-SHOWN = 3  # explanations that are told where none stands
+STORM = "more are sick at once than may be by chance, and nothing that they share explains it"
 
 
 def watch(ctx: Context, fleet: Fleet) -> None:
@@ -69,7 +70,7 @@ def _verdict(ctx: Context, fleet: Fleet) -> Verdict | None:
     if verdict.cause is not Cause.INSTANCE:
         return verdict
     if fleet.storm and not ctx.sight.blind:
-        return replace(verdict, cause=Cause.UNEXPLAINED, sentence="more are sick at once than may be by chance")
+        return replace(verdict, cause=Cause.UNEXPLAINED, sentence=STORM)
     return None
 
 
@@ -81,11 +82,11 @@ def _about(verdict: Verdict) -> str:
 
 def _open(ctx: Context, fleet: Fleet, verdict: Verdict) -> None:
     about, name = _about(verdict), fleet.policy.name
-    waited = max(0.0, ctx.now.boot - verdict.since)
+    waited = max(0.0, ctx.now.boot - _first_sign(ctx, fleet, verdict))
     cause = verdict.sentence or f"{about}: {len(fleet.sick)} sick, {len(fleet.suspects)} suspect"
     trouble = incidents.open_shared(ctx, fleet, about, verdict.cause, verdict.probability, cause, waited)
     fleet.shared_calm = None
-    ctx.note(trouble, "incident.opened", f"{name}: {cause}; {_answer(ctx, fleet, verdict)}{_ranked(verdict)}")
+    ctx.note(trouble, "incident.opened", f"{name}: {cause}; {_answer(ctx, fleet, verdict)}")
     _answered(ctx, fleet, verdict)
     for number in sorted(ctx.world.open_of[name]):
         single = ctx.world.need(Incident, number)
@@ -93,6 +94,15 @@ def _open(ctx: Context, fleet: Fleet, verdict: Verdict) -> None:
         busy = single.instance in ctx.world.by_instance
         if instance is not None and not busy and told_by(ctx, fleet, instance) is not None:
             ctx.note(single, "incident.note", f"part of incident {trouble.id}: {about}")
+
+
+def _first_sign(ctx: Context, fleet: Fleet, verdict: Verdict) -> BootTime:
+    """Return when the first of those that it explains showed something; who has been sick for long has another trouble."""
+    oldest = ctx.now.boot - ctx.settings.guards.breaker_window
+    own = fleet.verdict.cause
+    ill = [n for n in fleet.investigation.population.sick if n in fleet.charts and fleet.verdict_on(n).cause is own]
+    signs = (first_sign(fleet.charts[name]) for name in ill)
+    return min((at for at in signs if at is not None and at >= oldest), default=verdict.since)
 
 
 def _go_on(ctx: Context, fleet: Fleet, trouble: Incident, verdict: Verdict) -> None:
@@ -114,7 +124,7 @@ def _go_on(ctx: Context, fleet: Fleet, trouble: Incident, verdict: Verdict) -> N
             version=trouble.version + 1,
         )
     )
-    ctx.note(trouble, "incident.verdict", f"{cause}; {_answer(ctx, fleet, verdict)}{_ranked(verdict)}")
+    ctx.note(trouble, "incident.verdict", f"{cause}; {_answer(ctx, fleet, verdict)}")
     _answered(ctx, fleet, verdict)
 
 
@@ -127,7 +137,7 @@ def _answer(ctx: Context, fleet: Fleet, verdict: Verdict) -> str:
     """Say what is done about it, and what is not."""
     match verdict.cause:
         case Cause.ZONE | Cause.SUBNET:
-            return f"nobody is removed there, and new machines are launched elsewhere than in {verdict.value}"
+            return "nobody is removed there, and what is launched meanwhile is launched elsewhere"
         case Cause.IMAGE if troubles.accuses_good_image(ctx.world, fleet):
             return "it is the image that healing launches: nobody is replaced until another one is good"
         case Cause.IMAGE:
@@ -147,30 +157,20 @@ def _answer(ctx: Context, fleet: Fleet, verdict: Verdict) -> str:
             return "nobody is removed until it is understood"
 
 
-def _ranked(verdict: Verdict) -> str:
-    if verdict.cause is not Cause.UNEXPLAINED or not verdict.ranked:
-        return ""
-    best = ", ".join(f"{e.words} ({e.probability:.2f})" for e in verdict.ranked[:SHOWN])
-    return f"; it may be: {best}"
-
-
 def _end_when_well(ctx: Context, fleet: Fleet, *, stands: bool) -> None:
     """Close the trouble once its group has been well for long enough, whatever is left."""
     trouble = troubles.of(ctx.world, fleet.policy.name)
     if trouble is None:
         return
     guards = ctx.settings.guards
-    if trouble.verdict in troubles.PLACES:
-        calm = _share_well(ctx, fleet) >= guards.zone_well
-        needed: Seconds = guards.zone_quiet
-    else:
-        calm, needed = not stands, guards.shared_quiet
+    place = trouble.verdict in troubles.PLACES
+    calm = _share_well(ctx, fleet) >= guards.zone_well if place else not stands
     if not calm or ctx.sight.blind:
         fleet.shared_calm = None
         return
     if fleet.shared_calm is None:
         fleet.shared_calm = ctx.now.boot
-    if ctx.now.boot - fleet.shared_calm >= needed:
+    if ctx.now.boot - fleet.shared_calm >= troubles.quiet_for(trouble, guards):
         fleet.shared_calm = None
         fleet.shared_over = trouble.about if stands else ""
         fleet.half_open_until = ctx.now.boot + guards.half_open  # what is left is healed one by one

@@ -1,4 +1,4 @@
-"""Makes foreign text safe to show: one line, no control or direction characters, of bounded length."""
+"""Text for people: foreign text made safe to show, numbers as they are said."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ def clean(text: str, limit: int = LIMIT) -> str:
     """Return the text as one printable line, cut with an ellipsis at `limit` characters."""
     flat = _UNSEEN.sub(" ", _ANSI.sub("", text[: 4 * limit])).strip()
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def percent(probability: float) -> str:
+    """Return a probability as people say it: never certain."""
+    if probability >= 0.995:
+        return "over 99 %"
+    return "under 1 %" if probability < 0.005 else f"{100 * probability:.0f} %"

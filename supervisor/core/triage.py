@@ -241,11 +241,12 @@ def _state(ctx: Context, fleet: Fleet) -> None:
         state = FleetState.DEGRADED
     if state is not fleet.state:
         if not (fleet.state is None and state is FleetState.DOWN and not ctx.world.members[name]):
-            full = serving >= fleet.policy.desired
+            # Who only may serve counts for the state, and is told apart where that is bad news.
+            sure = fleet.serving if state is FleetState.DEGRADED else serving
+            full = sure >= fleet.policy.desired
             why = f", incident {open_incidents[0].id} is open" if full and open_incidents else ""
-            ctx.say(
-                "fleet.state", f"{name} is {state.upper()}: {capacity.words(serving, fleet.policy.desired)}{why}", name
-            )
+            told = f"{capacity.words(sure, fleet.policy.desired, serving - sure)}{why}"
+            ctx.say("fleet.state", f"{name} is {state.upper()}: {told}", name)
         fleet.state = state
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from supervisor.core.fleet import Fleet
 from supervisor.core.model import Image, Incident, Instance
 from supervisor.core.population import ZONES
+from supervisor.core.settings import Guards
 from supervisor.core.sight import Sight
 from supervisor.core.signals import Sense
-from supervisor.core.terms import Cause
+from supervisor.core.terms import Cause, Seconds
 from supervisor.core.world import World
 
 PLACES = frozenset({Cause.ZONE, Cause.SUBNET})
@@ -47,7 +48,7 @@ def impaired(world: World) -> dict[str, str]:
         trouble = of(world, name)
         if trouble is not None:
             for zone in zones_of(trouble):
-                found.setdefault(zone, f"zone {zone} is impaired (incident {trouble.id} of {name})")
+                found.setdefault(zone, f"zone {zone} is impaired, incident {trouble.id} of {name}")
     return found
 
 
@@ -93,6 +94,11 @@ def covering(world: World, fleet: Fleet, instance: Instance) -> Incident | None:
         labels = chart.machine.labels if chart is not None and chart.machine is not None else ()
         return trouble if any(found == value for _, found in labels) else None
     return trouble
+
+
+def quiet_for(trouble: Incident, guards: Guards) -> Seconds:
+    """Return for how long nothing must speak for a trouble until it is over."""
+    return guards.zone_quiet if trouble.verdict in PLACES else guards.shared_quiet
 
 
 def accuses_good_image(world: World, fleet: Fleet) -> bool:

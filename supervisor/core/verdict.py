@@ -5,6 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from supervisor.core.terms import BootTime, Cause
+from supervisor.core.text import percent
+
+WHOLE = {
+    Cause.INSTANCE: "each for itself",
+    Cause.FLEET: "the whole fleet",
+    Cause.BLIND: "we cannot see",
+    Cause.UNEXPLAINED: "not understood",
+}
+"""What is said of a cause that is not about a label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +33,7 @@ class Explanation:
     @property
     def words(self) -> str:
         """Name it in short: "zone a", "image v2", "each for itself"."""
-        if self.cause is Cause.INSTANCE:
-            return "each for itself"
-        return f"{self.label or self.cause} {self.value}".strip()
+        return f"{self.label} {self.value}".strip() if self.label else WHOLE.get(self.cause, str(self.cause))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,11 @@ class Verdict:
     def words(self) -> str:
         """Name it in short, as an explanation does."""
         return Explanation(self.cause, self.label, self.value, self.probability).words
+
+
+def how_sure(cause: str, sentence: str, probability: float) -> str:
+    """Say how sure a verdict is: "98 % sure"; '' where its sentence does, and where the likeliest is no verdict."""
+    return "" if cause == Cause.UNEXPLAINED or " sure" in sentence else f"{percent(probability)} sure"
 
 
 def well(now: BootTime) -> Verdict:

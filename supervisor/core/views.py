@@ -27,7 +27,7 @@ from supervisor.core.fleet import Fleet
 from supervisor.core.journal import Step, Workflow
 from supervisor.core.model import Change, Holder, Image, Incident, Instance, Quarantine, Resolution
 from supervisor.core.requests import Refused, Throttled, Unclear
-from supervisor.core.terms import SERVING, Cause, Health, Lifecycle
+from supervisor.core.terms import SERVING, Health, Lifecycle
 from supervisor.core.verdict import Verdict
 
 
@@ -107,12 +107,11 @@ def fleet_view(ctx: Context, fleet: Fleet, most: int | None = None) -> FleetDoc:
 
 def verdict_view(ctx: Context, verdict: Verdict) -> VerdictDoc:
     """Return a verdict in short."""
-    own = verdict.cause is Cause.INSTANCE
     return {
         "cause": str(verdict.cause),
         "label": verdict.label,
         "value": verdict.value,
-        "words": "each for itself" if own else f"{verdict.label or verdict.cause} {verdict.value}".strip(),
+        "words": verdict.words,
         "probability": round(verdict.probability, 4),
         "since": time_of(ctx.now.wall - timedelta(seconds=max(0.0, ctx.now.boot - verdict.since))),
         "sentence": verdict.sentence,

@@ -70,7 +70,7 @@ def no_parole(told: str, returns: int) -> str:
 def condemned(e: Evidence, machine: Machine | None, now: BootTime) -> str:
     """Say how often a check has failed in a row."""
     since = 0.0 if e.failing_since is None else now - e.failing_since
-    return f"{e.check.name}: {e.text} — {e.fails} failures in a row, {since:.0f}s{impaired(machine)}"
+    return f"{e.check.name}: {e.text} — {e.fails} failures in a row in {since:.0f}s{impaired(machine)}"
 
 
 def impaired(machine: Machine | None) -> str:

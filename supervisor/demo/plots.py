@@ -103,7 +103,7 @@ WORDS = {
     Fault.CRASH: "its processes are killed",
     Fault.HANG: "it keeps its port open and answers nobody",
     Fault.ERRORS: "it answers everything with HTTP 500",
-    Fault.SLOW: "it answers everything well, but fifty times later than the others",
+    Fault.SLOW: "it answers everything well, but 150ms later than before",
 }
 
 
@@ -202,7 +202,8 @@ class Blinded:
         self._daemon = daemon
         self._told: list[str] = []
         daemon.service.listeners.append(self._listen)
-        os.kill(daemon.hosts.prober.stats.pid, signal.SIGSTOP)
+        self._stopped = daemon.hosts.prober.stats.pid
+        os.kill(self._stopped, signal.SIGSTOP)
         return "the supervisor itself: the process that runs its checks is stopped, no answer comes in"
 
     def _listen(self, events: Sequence[Event]) -> None:
@@ -210,7 +211,9 @@ class Blinded:
 
     async def lift(self) -> str:
         """The supervisor starts another one by itself."""
-        return ""
+        while self._daemon.hosts.prober.stats.pid == self._stopped:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.1)
+        return "the supervisor has given that process up, and started another one"
 
     def is_over(self) -> bool:
         """It has told that it could not see, it sees again, and the amnesty is over."""

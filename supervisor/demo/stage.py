@@ -33,6 +33,7 @@ from supervisor.surfaces.terminal import framed
 
 PAGE = 8750
 START_LIMIT = 60.0
+SAID: Seconds = 0.3  # within which the outbox has told what happened: what comes after it is printed below it
 
 CONFIG = """
 [supervisor]
@@ -159,6 +160,7 @@ class Demo:
 
     async def _play(self, story: Plot) -> Outcome:
         daemon = next(t for t in asyncio.all_tasks() if t.get_name() == "daemon")
+        await asyncio.sleep(SAID)
         broken = await story.begin(self.daemon, self._folder)
         self.say(f"\n>>> breaking {broken}\n")
         lifting = asyncio.create_task(self._lift(story), name="lift")
@@ -174,7 +176,7 @@ class Demo:
         finally:
             lifting.cancel()
         outcome = self._outcome(story.ending())
-        await asyncio.sleep(0.3)  # the outbox speaks last
+        await asyncio.sleep(SAID)
         self._report(outcome)
         return outcome
 
@@ -212,7 +214,7 @@ class Demo:
         results = [q["results"] for q in views.quarantines_view(context)]
         more = [("Its last results", line) for line in (results[-1][-2:] if results else [])]
         more.append(("Visitors", f"{visitor.answered} of {visitor.asked} requests answered ({visitor.failures})"))
-        more.append(("Verdict", outcome.reason))
+        more.append(("Outcome", outcome.reason))
         self.say()
         if outcome.incident is not None:
             Console(highlight=False).print(framed(outcome.incident, more))

@@ -30,7 +30,7 @@ class _Unfailing:
 
 
 def configure_logs(*, quiet: bool) -> None:
-    """Log to standard error; quiet keeps warnings only."""
+    """Log to standard error; quiet keeps errors only."""
     processors: list[Any] = [  # Any: structlog's own typing
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -40,7 +40,7 @@ def configure_logs(*, quiet: bool) -> None:
     stream: Any = _Unfailing(sys.stderr)  # Any: what structlog needs of a stream, and no more
     structlog.configure(
         processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING if quiet else logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR if quiet else logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )

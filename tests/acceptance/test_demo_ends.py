@@ -54,4 +54,5 @@ def test_a_shared_or_slow_fault_is_answered_rightly(fault: str, told: str) -> No
     outcome = json.loads(demo.stdout)
 
     assert told in outcome["reason"]
+    assert "" == demo.stderr  # nothing for programs among the lines for people
     assert (True, 0) == (outcome["healed"], demo.returncode)

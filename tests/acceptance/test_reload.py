@@ -50,7 +50,7 @@ def test_a_bad_file_changes_nothing_and_the_fleet_goes_on_healing(sickbay: Sickb
             "two mistakes": (
                 good.replace("desired = 3", "desird = 3").replace("speed = 30", "speed = 0"),
                 [
-                    "[judgement] speed = 0 — expected greater than",
+                    "[judgement] speed = 0 — expected at least",
                     "[fleet.web] desird — this key is not known; did you",
                 ],
             ),

@@ -58,7 +58,22 @@ def test_a_machine_is_slow_against_its_peers(name: str) -> None:
     slow = found.get("i-1")
     assert row.slow is (slow is not None), slow
     if slow is not None:
-        assert "alive: 5.0 times as slow as its peers (0.25s, median 0.05s)" == slow.words
+        assert "alive: 5 times as slow as its peers (250ms, median 50ms)" == slow.words
+
+
+SAID = {
+    "five times": (0.25, 0.05, "5 times as slow as its peers (250ms, median 50ms)"),
+    "two and a half times": (0.5, 0.2, "2.5 times as slow as its peers (500ms, median 200ms)"),
+    "no digits that nobody needs": (0.155, 0.00244, "64 times as slow as its peers (155ms, median 2.44ms)"),
+    "seconds": (2.5, 0.0125, "200 times as slow as its peers (2.5s, median 12.5ms)"),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_how_slow_is_said_in_units_that_people_read(name: str) -> None:
+    """Milliseconds below a second, and a factor without false digits."""
+    latency, median, told = SAID[name]
+    assert f"alive: {told}" == Slow("alive", Role.LIVENESS, 0.0, latency, median).words
 
 
 def test_a_machine_that_gives_no_answer_is_not_compared() -> None:

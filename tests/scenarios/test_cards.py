@@ -15,6 +15,7 @@ from supervisor.core.model import Incident, IncidentKind, IncidentState, Resolut
 from supervisor.core.settings import Guards, Judgement
 from supervisor.core.signals import ReleaseFromQuarantine, SettingsLoaded
 from supervisor.core.terms import Cause, Lifecycle
+from supervisor.core.text import percent
 from supervisor.runtime.service import Service
 from supervisor.sim.run import until
 from supervisor.sim.world import Behaviour, World
@@ -206,8 +207,12 @@ SHARED = {
         "web db is down: every deep check fails (over 99 % sure) — OPTIMAL, 6 of 6 serve — nothing is removed",
     ),
     "a sentence that says how sure is not repeated": (
-        (Cause.CHECK, "check alive", "check alive: fails on 6 of 6 since its new version (P 0.97)", 0.97),
-        "web check alive: fails on 6 of 6 since its new version (P 0.97) — OPTIMAL, 6 of 6 serve — nothing is removed",
+        (Cause.CHECK, "check alive", "check alive: fails on 6 of 6 since its new version (97 % sure)", 0.97),
+        "web check alive: fails on 6 of 6 since its new version (97 % sure) — OPTIMAL, 6 of 6 serve — nothing is removed",
+    ),
+    "the likeliest of many is no verdict": (
+        (Cause.UNEXPLAINED, "many at once", "no explanation is likely enough: zone a 52 %, each for itself 40 %", 0.52),
+        "web no explanation is likely enough: zone a 52 %, each for itself 40 % — OPTIMAL, 6 of 6 serve — nothing is removed",
     ),
     "hardware is healed, one after the other": (
         (Cause.COHORT, "host h1", "host h1: 2 of 2 sick there", 0.9),
@@ -232,7 +237,7 @@ def test_a_shared_trouble_says_what_is_shared_and_what_happens_to_it(name: str) 
             kind=IncidentKind.SHARED,
             state=IncidentState.OPEN,
             cause=sentence,
-            suspected_at=opened,
+            suspected_at=opened - timedelta(seconds=5),
             opened_at=opened,
             about=about,
             verdict=cause,
@@ -244,6 +249,8 @@ def test_a_shared_trouble_says_what_is_shared_and_what_happens_to_it(name: str) 
         assert headline == made.headline
         assert ("sickbay explain web" == made.ask) == (made.tone is Tone.HELD) == ("nothing is removed" in headline)
         assert f"web {about} recovered by itself" == ended.headline
-        assert "Verdict" in dict(made.facts)
+        facts = dict(made.facts)
+        assert ("none yet" if cause is Cause.UNEXPLAINED else f"{about}, {percent(sure)} sure") == facts["Verdict"]
+        assert "5s after the first sign" == facts["Detected"]
 
     stage().live(shares)

@@ -80,7 +80,7 @@ def test_a_sick_member_is_captured_and_isolated_and_the_group_fills_its_place() 
         assert (Resolution.REPLACED, "i-0005") == (incident.resolution, incident.replacement)
         story_told = texts(service, incident.id)
         assert "replace: capture, isolate" in story_told
-        assert any(t.startswith(f"i-0005 (zone b) serves in place of {first} — detected in") for t in story_told)
+        assert any(t.startswith(f"i-0005 (zone b) serves in place of {first} — detected ") for t in story_told)
         assert [Lifecycle.QUARANTINED] == [i.lifecycle for i in instances(service) if i.id == first]
         assert 4 == world.serving("web")
         await proved(service, world)

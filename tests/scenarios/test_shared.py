@@ -53,7 +53,7 @@ def zone_a(ctx: Context, fleet: Fleet) -> Verdict | None:
     ill = [i for i in sorted(fleet.sick | fleet.suspects) if ctx.world.need(Instance, i).zone == "a"]
     if len(ill) < 2:
         return None
-    return Verdict(Cause.ZONE, "zone", "a", 0.99, ctx.now.boot, sentence=f"zone a: {len(ill)} sick (P 0.99)")
+    return Verdict(Cause.ZONE, "zone", "a", 0.99, ctx.now.boot, sentence=f"zone a: {len(ill)} sick (99 % sure)")
 
 
 def accusing(cause: Cause, label: str, value: str, least: int = 2) -> Script:
@@ -61,7 +61,7 @@ def accusing(cause: Cause, label: str, value: str, least: int = 2) -> Script:
 
     def say(ctx: Context, fleet: Fleet) -> Verdict | None:
         ill = len(fleet.sick | fleet.suspects)
-        sentence = f"{label} {value}: {ill} sick (P 0.97)"
+        sentence = f"{label} {value}: {ill} sick (97 % sure)"
         ranked = (Explanation(cause, label, value, 0.97), Explanation(Cause.INSTANCE, "", "", 0.03))
         return Verdict(cause, label, value, 0.97, ctx.now.boot, ranked, sentence) if ill >= least else None
 
@@ -163,7 +163,7 @@ def test_what_is_shared_is_told_once_and_nobody_is_removed(
     there.live(story)
     assert [] == removals(there.world)
     assert len(launches(there.world)) == 6
-    assert len([m for m in there.chat.messages if m.kind == "incident.opened" and "P 0.97" in m.text]) == 1
+    assert len([m for m in there.chat.messages if m.kind == "incident.opened" and "97 % sure" in m.text]) == 1
     safe(there)
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from supervisor.core.cards import card
 from supervisor.core.model import Change, CheckStanding, Incident, IncidentKind, Instance, Resolution
+from supervisor.core.reasons import explain_fleet
 from supervisor.core.requests import Launch
 from supervisor.core.settings import CheckPolicy, FleetPolicy
 from supervisor.core.signals import Result, SettingsLoaded
@@ -88,23 +90,37 @@ def test_a_zone_that_is_down_is_named_and_nobody_is_removed() -> None:
 
     async def story(service: Service, world: World) -> None:
         await proved(service, world, 12)
+        cut_at = service.engine.ctx.now.wall
         for name in in_zone(service, "a"):
             world.behave(name, Behaviour.HANG)
         await until(lambda: names(service, Cause.ZONE, "a"), 60)
         said = verdict(service).sentence
-        assert "zone a: 4 of 4 there are sick, 0 of 8 elsewhere (P " in said
+        assert "zone a: 4 of 4 there are unwell, 0 of 8 elsewhere (over 99 % sure; " in said
         assert "unreachable" in said
         await asyncio.sleep(200)  # too short for a new machine to come in time
+        [named] = troubles(service)
+        first_sign = (named.suspected_at - cut_at).total_seconds()
+        assert 0 < first_sign <= 15  # when the first of its machines was asked, not when the zone was named
+        assert named.opened_at > named.suspected_at
+        assert "nothing is removed" in card(service.engine.ctx, named).headline
         assert all("explanation" in i.held for i in open_incidents(service))
         for name in in_zone(service, "a"):
             world.behave(name, Behaviour.WELL)
         await asyncio.sleep(60)
         assert names(service, Cause.ZONE, "a")
+        said = card(service.engine.ctx, service.engine.ctx.world.need(Incident, named.id)).headline
+        assert said.endswith(
+            "— DEGRADED until this is over, 12 of 12 serve — seems past, and is over after 10m of that"
+        )
+        waits = explain_fleet(service.engine.ctx, service.engine.ctx.fleets["web"])["waits_for"]
+        assert any(w.startswith("zone a must have been well for 10m to be over, ") for w in waits)
         await until(lambda: names(service, Cause.INSTANCE), 400)
         await calm(service, world)
         assert [] == incidents(service)  # the zone's own incident tells of them all
 
     there.live(story)
+    told = [m.text for m in there.chat.messages if m.kind == "fleet.state"]
+    assert "web is DEGRADED: 8 of 12 serve" in told
     assert [] == removals(there.world)
     assert 12 == len(launches(there.world))
     holds(there)
@@ -238,13 +254,15 @@ def test_a_broken_dependency_is_named_and_nobody_leaves_the_load_balancer() -> N
         await proved(service, world, 12)
         world.failing.add("deep")
         await until(lambda: names(service, Cause.DEPENDENCY, "db"), 60)
-        assert "dependency db: 12 of 12 are sick" in verdict(service).sentence
+        assert "dependency db: 12 of 12 are unwell" in verdict(service).sentence
         await asyncio.sleep(200)
         world.failing.clear()
         await until(lambda: names(service, Cause.INSTANCE), 400)
 
     there.live(story)
     assert [] == removals(there.world)
+    told = [m.text for m in there.chat.messages if m.kind == "fleet.state"]
+    assert "web is DEGRADED: 0 of 12 serve for certain, 12 may" == told[-1]  # nobody reads "12 of 12 serve" in bad news
 
 
 def test_the_others_are_asked_afresh_before_a_machine_is_removed() -> None:

@@ -109,7 +109,7 @@ async def test_what_is_wrong_and_how_sure_come_first_and_fit_the_window(
             Explanation(Cause.ZONE, "zone", "a", 0.98, ("3 of 3 there are unreachable, 0 of 3 elsewhere",)),
             Explanation(Cause.INSTANCE, "", "", 0.02, ()),
         )
-        sentence = "zone a: 3 of 3 there are sick, 0 of 3 elsewhere"
+        sentence = "zone a: 3 of 3 there are unwell, 0 of 3 elsewhere"
         fleet = context.fleets["web"]
         fleet.verdict = Verdict(Cause.ZONE, "zone", "a", 0.98, context.now.boot, weighed, sentence)
         member = next(i.id for i in context.world.all(Instance) if i.lifecycle is Lifecycle.IN_SERVICE)
@@ -119,7 +119,7 @@ async def test_what_is_wrong_and_how_sure_come_first_and_fit_the_window(
         listed = (await typed(tmp_path, "changes")).stdout
 
     assert f"what is wrong    {sentence}" in of_fleet
-    assert "how sure         98 % zone a" in of_fleet
+    assert "how sure         98 %: zone a" in of_fleet
     assert "what is done     nothing: zone a is at fault, not single machines" in of_fleet
     assert of_instance.startswith(f"web {member} (zone ")
     for told in (of_fleet, of_instance):

@@ -19,10 +19,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from supervisor import __version__
 from supervisor.core import views
-from supervisor.core.cards import Tone, percent
+from supervisor.core.cards import Tone
 from supervisor.core.documents import FleetDoc, InstanceDoc, StatusDoc
 from supervisor.core.duration import words
-from supervisor.core.text import clean
+from supervisor.core.text import clean, percent
+from supervisor.core.verdict import how_sure
 from supervisor.surfaces.marks import TONES
 from supervisor.surfaces.web.reading import Reading
 
@@ -68,6 +69,7 @@ class Page:
         self._templates.globals |= {
             "tones": {str(k): v for k, v in TONES.items()},
             "signs": SIGNS,
+            "how_sure": how_sure,
             "version": __version__,
         }
 
