@@ -76,11 +76,13 @@ class Fleet:
         # When it was last told that users stop machines, and that the cloud takes some back.
         self.stops_told = self.reclaims_told = float("-inf")
         self.muted: frozenset[str] = frozenset()  # checks without a vote
-        self.cursor = ""  # of a crowd, who was looked at last
         self.decided_at: BootTime = float("-inf")
-        self.inventories = self.inventory_failures = 0  # whole answers since the amnesty began; answers that failed
+        self.inventories = 0  # whole answers since the amnesty began
+        self.inventory_failures = self.inventories_in_a_row = (
+            0  # answers that failed, and good ones since the last of them
+        )
         self.inventory_at: BootTime | None = None
-        self.inventory_error = ""
+        self.inventory_error = self.cursor = ""  # `cursor`: of a crowd, who was looked at last
         self.last_launch_failure: BootTime | None = None
         self.capacity_refused: dict[Placement, BootTime] = {}  # when each refused
         self.verdict: Verdict = well(now)

@@ -26,6 +26,7 @@ RESTORED = "restored-journal"
 """The holder that pauses all acting while the journal is an older copy of itself."""
 RESTORED_GAP = 1_000_000  # more than a journal counts between the newest launch and its loss
 LOST = "inventory"  # told once while it lasts
+STEADY = 3  # answers in a row, after which it is over: a cloud that refuses most questions answers some
 LAUNCH_PATIENCE = 5  # times longer before a machine we have just launched counts as vanished
 
 
@@ -36,7 +37,8 @@ def seen(ctx: Context, fleet: Fleet, signal: InventorySeen) -> list[str]:
         failed(ctx, fleet, f"its list is empty, though {len(known)} machines are known: unknown, not gone")
         return []
     fleet.inventory_error = ""
-    if LOST in fleet.reported:
+    fleet.inventories_in_a_row += 1
+    if LOST in fleet.reported and fleet.inventories_in_a_row >= STEADY:
         fleet.reported.discard(LOST)
         ctx.say("inventory.back", f"{signal.fleet}: the cloud answers again", signal.fleet)
     fleet.inventory_at = signal.asked
@@ -120,8 +122,13 @@ def _launched_at(machine: Machine, uid: str) -> int | None:
 
 
 def failed(ctx: Context, fleet: Fleet, reason: str) -> None:
-    """Note that the cloud did not answer: unknown, never gone. While we see nothing at all, that has been told."""
-    if LOST not in fleet.reported and not ctx.sight.blind:
+    """Note that the cloud did not answer: unknown, never gone.
+
+    It is told once the last answer is too old to act on. While we see nothing at all, that has been told.
+    """
+    fleet.inventories_in_a_row = 0
+    late = fleet.inventory_at is None or ctx.now.boot - fleet.inventory_at > fleet.inventory_limit
+    if late and LOST not in fleet.reported and not ctx.sight.blind:
         fleet.reported.add(LOST)
         ctx.say("inventory.lost", f"{fleet.policy.name}: the cloud's answer can't be used: {reason}", fleet.policy.name)
     fleet.inventory_error = reason
