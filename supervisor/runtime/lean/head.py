@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from supervisor.runtime.lean.reading import Broken
+from supervisor.runtime.lean.reading import broken
 
 MOST_HEAD = 64 * 1024
 """Bytes before the body, those of interim answers included."""
@@ -46,32 +46,32 @@ def is_interim(status: int) -> bool:
 
 
 def status_of(seen: bytes | bytearray) -> int:
-    """Return the status of an answer that begins so, 0 when that is still to come. Raises `Broken` when it can't come."""
+    """Return the status of an answer that begins so, 0 when that is still to come. Raises `Refusal` when it can't come."""
     found = _STATUS.match(seen)
     if found is not None:
         return int(found[2])
     if b"\n" in seen or not seen.startswith(_START[: len(seen)]):
-        raise Broken("not HTTP")
+        raise broken("not HTTP")
     if len(seen) > LONGEST_LINE:
-        raise Broken("too long a line")
+        raise broken("too long a line")
     return 0
 
 
 def head_of(block: bytes) -> Head:
-    """Read a head, without the line that ends it. Raises `Broken`."""
+    """Read a head, without the line that ends it. Raises `Refusal`."""
     first = _STATUS.match(block)
     if first is None:
-        raise Broken("not HTTP")
+        raise broken("not HTTP")
     lines = block[first.end() : -1].split(b"\n") if len(block) > first.end() else []
     if len(lines) > MOST_FIELDS:
-        raise Broken("too many fields")
+        raise broken("too many fields")
     fields: dict[bytes, bytes] = {}
     lengths: set[bytes] = set()
     coding, closes = b"", first[1] == b"0"
     for line in _unfolded(lines):
         found = _FIELD.fullmatch(line)
         if found is None or len(line) > LONGEST_LINE:
-            raise Broken("no field" if found is None else "too long a line")
+            raise broken("no field" if found is None else "too long a line")
         name, value = found[1], found[2].rstrip()
         fields.setdefault(name, value)
         match name.lower():
@@ -87,7 +87,7 @@ def head_of(block: bytes) -> Head:
         return Head(int(first[2]), fields, None, chunked=False, closes=True)
     length = lengths.pop()
     if lengths or not _LENGTH.fullmatch(length):
-        raise Broken("no length")
+        raise broken("no length")
     return Head(int(first[2]), fields, int(length), chunked=False, closes=closes)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from supervisor.api import HttpAnswer
 from supervisor.core.terms import Seconds
 from supervisor.runtime.lean.head import BLANK, LONGEST_LINE, MOST_HEAD, Head, head_of, is_interim, status_of
-from supervisor.runtime.lean.reading import KEPT, Broken
+from supervisor.runtime.lean.reading import KEPT, broken
 
 MOST_FRAMING = 128 * 1024
 """Bytes of a chunked body that are none of its content: a chunk may be one byte, behind a line of thousands."""
@@ -64,13 +64,13 @@ class StatusReader:
         if not is_interim(self._status):
             return True
         if self._read + len(seen) > MOST_HEAD:
-            raise Broken("too large a head")
+            raise broken("too large a head")
         self._seen = seen
         return False
 
     def end(self) -> None:
         """There is no answer without its status."""
-        raise Broken("cut short" if self._seen else "closed without one")
+        raise broken("cut short" if self._seen else "closed without one")
 
     def answer(self, seconds: Seconds) -> HttpAnswer:
         """Return the status alone."""
@@ -118,7 +118,7 @@ class AnswerReader:
     def end(self) -> None:
         """A body may end with the connection; nothing else may."""
         if self._step is not AnswerReader._read_until_close:
-            raise Broken("cut short" if self._seen or self._framing else "closed without one")
+            raise broken("cut short" if self._seen or self._framing else "closed without one")
 
     def answer(self, seconds: Seconds) -> HttpAnswer:
         """Return it. Of a field that came twice the first counts."""
@@ -136,7 +136,7 @@ class AnswerReader:
             if not self._looked:
                 status_of(self._seen)
             if self._framing + len(self._seen) > MOST_HEAD:
-                raise Broken("too large a head")
+                raise broken("too large a head")
             self._looked = len(self._seen) if b"\n" in self._seen else 0
             return False
         head = self._head = head_of(bytes(self._seen[: blank.start() + 1]))
@@ -171,7 +171,7 @@ class AnswerReader:
             return False
         found = _SIZE.fullmatch(line)
         if found is None:
-            raise Broken("no size of a chunk")
+            raise broken("no size of a chunk")
         self._left = int(found[1], 16)
         self._step = AnswerReader._read_chunk if self._left else AnswerReader._read_trailer
         return True
@@ -185,7 +185,7 @@ class AnswerReader:
     def _read_chunk_end(self) -> bool:
         line = self._line()
         if line:
-            raise Broken("too long a chunk")
+            raise broken("too long a chunk")
         if line is not None:
             self._step = AnswerReader._read_size
         return line is not None
@@ -210,7 +210,7 @@ class AnswerReader:
     def _line(self) -> bytes | None:
         end = self._seen.find(b"\n", self._looked)
         if max(end, len(self._seen) if end < 0 else 0) > LONGEST_LINE:
-            raise Broken("too long a line")
+            raise broken("too long a line")
         if end < 0:
             self._looked = len(self._seen)
             return None
@@ -223,7 +223,7 @@ class AnswerReader:
         self._looked = 0
         self._framing += count
         if self._framing > most:
-            raise Broken("too large a head" if most == MOST_HEAD else "more framing than body")
+            raise broken("too large a head" if most == MOST_HEAD else "more framing than body")
 
     def _complete(self) -> None:
         self._step = None
