@@ -113,7 +113,9 @@ class AnswerReader:
         """Return it. Of a field that came twice the first counts."""
         if not self._whole:
             return HttpAnswer(self._head.status, {}, b"", seconds)
-        fields = {name.decode(): value.rstrip().decode(errors="replace") for name, value in reversed(self._head.fields)}
+        fields: dict[str, str] = {}
+        for name, value in self._head.fields:
+            fields.setdefault(name.decode(), value.rstrip().decode(errors="replace"))
         return HttpAnswer(self._head.status, fields, bytes(self._body), seconds)
 
     # -- steps: each returns whether it is done, and the next one is to be taken
