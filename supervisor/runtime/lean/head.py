@@ -44,10 +44,10 @@ def is_interim(status: int) -> bool:
 
 def status_of(seen: bytes) -> int:
     """Return the status of an answer that begins so, 0 when that is still to come. Raises `Refusal` when it can't come."""
-    found = _STATUS.match(seen)
-    if found is not None:
+    whole = b"\n" in seen
+    if whole and (found := _STATUS.match(seen)) is not None:
         return int(found[2])
-    if b"\n" in seen or not seen.startswith(_START[: len(seen)]):
+    if whole or not seen.startswith(_START[: len(seen)]):
         raise broken("not HTTP")
     if len(seen) > LONGEST_LINE:
         raise broken("too long a line")

@@ -80,7 +80,19 @@ class StatusReader:
 class AnswerReader:
     """Reads head and body, up to 64 KiB of it; `whole` says whether they are told, too. Its state is its next step."""
 
-    __slots__ = ("_at", "_bodiless", "_body", "_framing", "_head", "_left", "_seen", "_step", "_whole", "reusable")
+    __slots__ = (
+        "_at",
+        "_bodiless",
+        "_body",
+        "_framing",
+        "_head",
+        "_left",
+        "_looked",
+        "_seen",
+        "_step",
+        "_whole",
+        "reusable",
+    )
 
     def __init__(self, *, whole: bool, bodiless: bool) -> None:
         """Begin with nothing. An answer to HEAD is `bodiless`."""
@@ -88,6 +100,7 @@ class AnswerReader:
         self._bodiless = bodiless
         self._seen = b""  # what came
         self._at = 0  # how much of it is read
+        self._looked = 0  # how much of what is not read was searched for the end of the head
         self._head = Head(0, [])
         self._body = bytearray()
         self._left = 0  # bytes of the body, or of its chunk, that are to come
@@ -121,12 +134,15 @@ class AnswerReader:
     # -- steps: each returns whether it is done, and the next one is to be taken
 
     def _read_head(self) -> bool:
-        blank = BLANK.search(self._seen, self._at)
+        blank = BLANK.search(self._seen, self._at + max(0, self._looked - 2))
         if blank is None:
-            status_of(self._seen[self._at :])
-            if self._framing + len(self._seen) - self._at > MOST_HEAD:
+            ahead = len(self._seen) - self._at
+            if self._framing + ahead > MOST_HEAD:
                 raise broken("too large a head")
+            if self._looked or status_of(self._seen[self._at :]):
+                self._looked = ahead
             return False
+        self._looked = 0
         head = self._head = head_of(self._seen[self._at : blank.start() + 1])
         self._advance(blank.end(), MOST_HEAD)
         if is_interim(head.status):
