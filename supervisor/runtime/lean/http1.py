@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from supervisor.api import HttpAnswer
 from supervisor.core.terms import Seconds
-from supervisor.runtime.lean.head import BLANK, LONGEST_LINE, MOST_HEAD, Head, head_of, is_interim, status_of
+from supervisor.runtime.lean.head import BLANK, BODILESS, LONGEST_LINE, MOST_HEAD, Head, head_of, is_interim, status_of
 from supervisor.runtime.lean.reading import KEPT, broken
 
 MOST_FRAMING = 128 * 1024
@@ -16,7 +16,7 @@ MOST_FRAMING = 128 * 1024
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(r"[!-~]+")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
-_BODILESS = frozenset({101, 204, 304})
+_NONE = Head(0)
 
 
 def request_parts(
@@ -101,7 +101,7 @@ class AnswerReader:
         self._seen = b""  # what came
         self._at = 0  # how much of it is read
         self._looked = 0  # how much of what is not read was searched for the end of the head
-        self._head = Head(0, [])
+        self._head = _NONE
         self._body = bytearray()
         self._left = 0  # bytes of the body, or of its chunk, that are to come
         self._framing = 0  # bytes that were read and are no body
@@ -147,12 +147,11 @@ class AnswerReader:
         self._advance(blank.end(), MOST_HEAD)
         if is_interim(head.status):
             return True
-        if self._bodiless or head.status in _BODILESS:
+        if self._bodiless or head.status in BODILESS:
             self._complete()
         elif head.chunked:
             self._step = AnswerReader._read_size
         elif head.length is None:
-            head.closes = True
             self._step = AnswerReader._read_until_close
         else:
             self._left = head.length
