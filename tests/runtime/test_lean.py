@@ -288,6 +288,7 @@ async def test_closing_gives_everything_up() -> None:
         for host in ("127.0.0.1", "localhost"):
             asker.ask(asker.prepare(HttpQuestion(server.port)), host, GENEROUS, outcomes.append)
         await asyncio.sleep(0.01)
+        asker.ask(asker.prepare(TcpQuestion(1)), "127.0.0.1", GENEROUS, outcomes.append)  # refused at once
         await asker.close()
         await asyncio.sleep(0.01)
 
