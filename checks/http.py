@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from supervisor.api import Check, CheckResult, Instance, Probe
+from supervisor.api import Answer, AskingCheck, CheckResult, HttpAnswer, HttpQuestion
 
 Code = Annotated[int, Field(ge=100, le=599)]
 Class = Literal["1xx", "2xx", "3xx", "4xx", "5xx"]
 
 
-class HttpCheck(Check, kind="http"):
+class HttpCheck(AskingCheck, kind="http"):
     """GET a URL on the instance, and compare the status code, and the body if asked to.
 
     The request goes to the instance's own address; redirects are answers, and are not followed.
@@ -32,16 +32,31 @@ class HttpCheck(Check, kind="http"):
     """Sent with the request; `Host` here overrides the address."""
     verify: bool = True
     """Whether an https certificate must be good."""
+    connection: Literal["new", "keep"] = "new"
+    """`keep` leaves the connection open between two runs: cheaper, but it does not show whether new ones are accepted."""
 
     @field_validator("expect", mode="before", json_schema_input_type=Code | Class | tuple[Code | Class, ...])
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return (value,) if isinstance(value, int | str) else value
 
-    async def run(self, instance: Instance, probe: Probe) -> CheckResult:
-        """Ask once."""
-        url = f"{self.scheme}://{instance.url_host}:{self.port}{self.path}"
-        answer = await probe.http.get(url, headers=self.headers, method=self.method, verify=self.verify)
+    def question(self) -> HttpQuestion:
+        """Ask for the page; where only the status counts, for no more."""
+        return HttpQuestion(
+            port=self.port,
+            path=self.path,
+            method=self.method,
+            headers=self.headers,
+            tls=self.scheme == "https",
+            verify=self.verify,
+            whole=bool(self.body),
+            keep=self.connection == "keep",
+        )
+
+    def judge(self, answer: Answer) -> CheckResult:
+        """Compare."""
+        if not isinstance(answer, HttpAnswer):
+            raise TypeError(f"{type(answer).__name__} is no answer to an HTTP request")
         if answer.status not in self.expect and f"{answer.status // 100}xx" not in self.expect:
             expected = " or ".join(str(code) for code in self.expect)
             return CheckResult.critical(f"HTTP {answer.status}, expected {expected}", seconds=answer.seconds)

@@ -8,6 +8,9 @@ A *check* puts one kind of question to one instance. Its fields are its keys in 
 
         async def run(self, instance: Instance, probe: Probe) -> CheckResult: ...
 
+One that asks a single question over the network derives from `AskingCheck` instead: it says what to ask and what the
+answer means, and costs a fraction.
+
 A *remediation* is a pure plan of named steps:
 
     class Replace(Remediation, kind="replace"):
@@ -36,11 +39,14 @@ from supervisor.core.terms import Lifecycle, Role, Status
 
 __all__ = [
     "RESERVED_KEYS",
+    "Answer",
+    "AskingCheck",
     "Check",
     "CheckResult",
     "Duration",
     "HttpAnswer",
     "HttpProbe",
+    "HttpQuestion",
     "Instance",
     "Lifecycle",
     "NagiosOutput",
@@ -49,6 +55,7 @@ __all__ = [
     "Probe",
     "ProgramAnswer",
     "ProgramProbe",
+    "Question",
     "Refusal",
     "Remediation",
     "Role",
@@ -57,6 +64,7 @@ __all__ = [
     "Subject",
     "TcpAnswer",
     "TcpProbe",
+    "TcpQuestion",
     "Unrunnable",
     "Verb",
     "read_nagios",
@@ -152,6 +160,46 @@ class HttpAnswer:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class TcpAnswer:
+    """A TCP exchange: what was read (cut at 64 KiB), and the seconds from connecting to the end of it."""
+
+    received: bytes
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class HttpQuestion:
+    """One HTTP request to an instance's own address.
+
+    Without `whole` only the status is waited for, and the answer has neither headers nor body: that is cheaper. `keep`
+    asks over a connection that stays open between two runs, and opens a new one where there is none: cheaper still, but
+    it does not show whether the instance can accept connections.
+    """
+
+    port: int
+    path: str = "/"
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tls: bool = False
+    verify: bool = True
+    whole: bool = True
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TcpQuestion:
+    """Connect to a port of an instance, send `send` if any, and read until `until` appears, if given."""
+
+    port: int
+    send: bytes = b""
+    until: bytes = b""
+
+
+Question: TypeAlias = HttpQuestion | TcpQuestion
+Answer: TypeAlias = HttpAnswer | TcpAnswer
+
+
 class HttpProbe(Protocol):
     """HTTP to the instance, without redirects, proxies or cookies."""
 
@@ -160,14 +208,6 @@ class HttpProbe(Protocol):
     ) -> HttpAnswer:
         """Ask once. Raises `Refusal` or `NoAnswer`."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class TcpAnswer:
-    """A TCP exchange: what was read (cut at 64 KiB), and the seconds from connecting to the end of it."""
-
-    received: bytes
-    seconds: float
 
 
 class TcpProbe(Protocol):
@@ -243,6 +283,31 @@ class Check(BaseModel, ABC):
     @abstractmethod
     async def run(self, instance: Instance, probe: Probe) -> CheckResult:
         """Ask once. An exception other than the probe's becomes UNKNOWN and is counted against the check."""
+
+
+class AskingCheck(Check):
+    """A check that asks one question: what to ask is the same for every instance, and what the answer means is pure.
+
+    Sickbay asks a hundred thousand instances so without a coroutine for each. What goes wrong on the way (a refusal, no
+    answer, a time limit) never reaches `judge`.
+    """
+
+    @abstractmethod
+    def question(self) -> Question:
+        """Return what to ask. Called once for each configuration."""
+
+    @abstractmethod
+    def judge(self, answer: Answer) -> CheckResult:
+        """Return what the answer means: an `HttpAnswer` to an `HttpQuestion`, a `TcpAnswer` to a `TcpQuestion`."""
+
+    async def run(self, instance: Instance, probe: Probe) -> CheckResult:
+        """Ask once."""
+        match self.question():
+            case HttpQuestion() as ask:
+                url = f"{'https' if ask.tls else 'http'}://{instance.url_host}:{ask.port}{ask.path}"
+                return self.judge(await probe.http.get(url, headers=ask.headers, method=ask.method, verify=ask.verify))
+            case TcpQuestion() as ask:
+                return self.judge(await probe.tcp.connect(instance.address, ask.port, send=ask.send, until=ask.until))
 
 
 @dataclass(frozen=True, slots=True)

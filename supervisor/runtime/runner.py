@@ -12,7 +12,7 @@ from supervisor.api import Check, CheckResult, Instance, NoAnswer, Probe, Refusa
 from supervisor.core.duration import words
 from supervisor.core.terms import Status
 from supervisor.core.text import LIMIT, clean
-from supervisor.runtime.probe import refuse_forbidden
+from supervisor.runtime.lean.names import refuse_forbidden
 from supervisor.runtime.program import time_limit
 
 MOST_METRICS = 64
