@@ -18,6 +18,10 @@ Outcome: TypeAlias = Answer | NoAnswer | Refusal | OSError
 Done: TypeAlias = Callable[[Outcome], None]
 
 
+class TimedOut(NoAnswer):
+    """The limit is over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A question, as it is put to any instance: made once for each check, with all that can be made beforehand."""
@@ -37,7 +41,7 @@ class Asker(Protocol):
     def ask(self, prepared: Prepared, host: str, limit: Seconds, done: Done) -> Callable[[], None]:
         """Ask one instance, and call `done` exactly once, later; return what gives it up without calling `done`.
 
-        `host` is an IP address or a name. After `limit` seconds `done` is given a `NoAnswer`.
+        `host` is an IP address or a name. After `limit` seconds `done` is given `TimedOut`.
         """
         ...
 

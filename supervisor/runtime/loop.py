@@ -86,7 +86,7 @@ class Loop:
         journal: Journal,
         clock: Clock,
         inbox: Inbox,
-        dispatch: Callable[[Command], None],
+        dispatch: Callable[[Sequence[Command]], None],
         publish: Callable[[Sequence[Event]], None],
         tap: Tap | None = None,
     ) -> None:
@@ -143,8 +143,8 @@ class Loop:
         self.engine.settle()
         if self._tap is not None:
             self._tap(signals, turn, begun)
-        for command in turn.commands:
-            self._dispatch(command)
+        if turn.commands:
+            self._dispatch(turn.commands)
         if turn.events:
             self._publish(turn.events)
         for reply in turn.replies:
