@@ -1,0 +1,62 @@
+"""A question made ready to be put to any instance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from supervisor.api import HttpQuestion, Question, TcpQuestion
+from supervisor.runtime.asking import Prepared
+from supervisor.runtime.lean.http1 import AnswerReader, StatusReader, request_parts
+from supervisor.runtime.lean.reading import Reader, TcpReader
+
+REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods of which a request may be sent again when nobody knows what became of the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form(Prepared):
+    """With whom it goes to, and how the answer is read."""
+
+    port: int
+    reader: Callable[[], Reader]
+    listens: bool = True
+    """Whether there is anything to wait for once it is sent."""
+    tls: bool = False
+    verify: bool = False
+    keep: bool = False
+
+    def request(self, host: str) -> bytes:
+        """Return what is sent to a host."""
+        if not self.after:
+            return self.before
+        return b"%b%b%b" % (self.before, (f"[{host}]" if ":" in host else host).encode(), self.after)
+
+
+def form_of(question: Question) -> Form:
+    """Make it ready. Raises `ValueError` for one that nobody can ask."""
+    if not 0 < question.port < 65536:
+        raise ValueError(f"{question.port} is no port")
+    match question:
+        case HttpQuestion():
+            return _http(question)
+        case TcpQuestion(port, send, until):
+            return Form(question, send, b"", port, partial(TcpReader, until), listens=bool(until))
+
+
+def _http(question: HttpQuestion) -> Form:
+    keep = question.keep and question.method in REPEATABLE
+    port = "" if question.port == (443 if question.tls else 80) else f":{question.port}"
+    before, after = request_parts(question.method, question.path, port, question.headers, keep=keep)
+    whole = partial(AnswerReader, whole=question.whole, bodiless=question.method == "HEAD")
+    return Form(
+        question,
+        before,
+        after,
+        question.port,
+        whole if question.whole or keep else StatusReader,
+        tls=question.tls,
+        verify=question.verify,
+        keep=keep,
+    )

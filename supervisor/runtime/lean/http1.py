@@ -1,0 +1,230 @@
+"""HTTP/1.1 without I/O: the bytes of a request, and the two ways in which an answer is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from supervisor.api import HttpAnswer
+from supervisor.core.terms import Seconds
+from supervisor.runtime.lean.head import BLANK, LONGEST_LINE, MOST_HEAD, Head, head_of, is_interim, status_of
+from supervisor.runtime.lean.reading import KEPT, Broken
+
+MOST_FRAMING = 128 * 1024
+"""Bytes of a chunked body that are none of its content: a chunk may be one byte, behind a line of thousands."""
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TARGET = re.compile(r"[!-~]+")
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
+_BODILESS = frozenset({101, 204, 304})
+
+
+def request_parts(
+    method: str, target: str, port: str, headers: Mapping[str, str], *, keep: bool
+) -> tuple[bytes, bytes]:
+    """Return what comes before the host's name in a request, and what comes after it, which begins with `port`.
+
+    A field `Host` among the headers takes the place of both; then the second is empty. Raises `ValueError` for what
+    would not be one request.
+    """
+    if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
+        raise ValueError(f"'{method} {target}' is no request: it has spaces or control characters, or is empty")
+    own = {name.lower() for name in headers}
+    usual = {"User-Agent": "sickbay"} | ({} if keep else {"Connection": "close"})
+    fields = {name: value for name, value in usual.items() if name.lower() not in own} | dict(headers)
+    for name, value in fields.items():
+        if not _TOKEN.fullmatch(name) or re.search(r"[\0\r\n]", value):
+            raise ValueError(f"{name!r} is no header field with a value of one line")
+    host = "".join(value for name, value in fields.items() if name.lower() == "host")
+    rest = "".join(f"\r\n{name}: {value}" for name, value in fields.items() if name.lower() != "host") + "\r\n\r\n"
+    before = f"{method} {target} HTTP/1.1\r\nHost: "
+    return (f"{before}{host}{rest}".encode(), b"") if "host" in own else (before.encode(), f"{port}{rest}".encode())
+
+
+class StatusReader:
+    """Reads the status, and nothing that follows; interim answers are passed over."""
+
+    __slots__ = ("_read", "_seen", "_status")
+    reusable = False
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._seen = b""
+        self._read = 0  # bytes of interim answers
+        self._status = 0
+
+    def take(self, data: bytes) -> bool:
+        """Take what came; return whether the status is known."""
+        seen = self._seen + data if self._seen else data
+        self._status = status_of(seen)
+        while is_interim(self._status) and (blank := BLANK.search(seen)):
+            self._read += blank.end()
+            seen = seen[blank.end() :]
+            self._status = status_of(seen)
+        if not is_interim(self._status):
+            return True
+        if self._read + len(seen) > MOST_HEAD:
+            raise Broken("too large a head")
+        self._seen = seen
+        return False
+
+    def end(self) -> None:
+        """There is no answer without its status."""
+        raise Broken("cut short" if self._seen else "closed without one")
+
+    def answer(self, seconds: Seconds) -> HttpAnswer:
+        """Return the status alone."""
+        return HttpAnswer(self._status, {}, b"", seconds)
+
+
+class AnswerReader:
+    """Reads head and body, up to 64 KiB of it; `whole` says whether they are told, too. Its state is its next step."""
+
+    __slots__ = (
+        "_bodiless",
+        "_body",
+        "_framing",
+        "_head",
+        "_left",
+        "_length",
+        "_looked",
+        "_seen",
+        "_step",
+        "_whole",
+        "reusable",
+    )
+
+    def __init__(self, *, whole: bool, bodiless: bool) -> None:
+        """Begin with nothing. An answer to HEAD is `bodiless`."""
+        self._whole = whole
+        self._bodiless = bodiless
+        self._seen = bytearray()  # what came and is not read yet
+        self._looked = 0  # how far that was searched
+        self._head: Head | None = None
+        self._body = bytearray()
+        self._left = 0  # bytes of the body, or of its chunk, that are to come
+        self._framing = 0  # bytes that were read and are no body
+        self._step: Callable[[AnswerReader], bool] | None = AnswerReader._read_head
+        self.reusable = False
+
+    def take(self, data: bytes) -> bool:
+        """Take what came; return whether that is all that is wanted."""
+        self._seen += data
+        while self._step is not None:
+            if not self._step(self):
+                return False
+        return True
+
+    def end(self) -> None:
+        """A body may end with the connection; nothing else may."""
+        if self._step is not AnswerReader._read_until_close:
+            raise Broken("cut short" if self._seen or self._framing else "closed without one")
+
+    def answer(self, seconds: Seconds) -> HttpAnswer:
+        """Return it. Of a field that came twice the first counts."""
+        assert self._head is not None  # noqa: S101
+        if not self._whole:
+            return HttpAnswer(self._head.status, {}, b"", seconds)
+        fields = {name.decode(): value.decode(errors="replace") for name, value in self._head.fields.items()}
+        return HttpAnswer(self._head.status, fields, bytes(self._body), seconds)
+
+    # -- steps: each returns whether it is done
+
+    def _read_head(self) -> bool:
+        blank = BLANK.search(self._seen, max(0, self._looked - 2))
+        if blank is None:
+            if not self._looked:
+                status_of(self._seen)
+            if self._framing + len(self._seen) > MOST_HEAD:
+                raise Broken("too large a head")
+            self._looked = len(self._seen) if b"\n" in self._seen else 0
+            return False
+        head = self._head = head_of(bytes(self._seen[: blank.start() + 1]))
+        self._forget(blank.end(), MOST_HEAD)
+        if head.interim:
+            return True
+        if self._bodiless or head.status in _BODILESS:
+            self._complete()
+        elif head.chunked:
+            self._step = AnswerReader._read_size
+        elif head.length is None:
+            self._step = AnswerReader._read_until_close
+        else:
+            self._left = head.length
+            self._step = AnswerReader._read_sized
+        return True
+
+    def _read_sized(self) -> bool:
+        self._read_body()
+        if self._step is not None and not self._left:
+            self._complete()
+        return self._step is None
+
+    def _read_until_close(self) -> bool:
+        self._left = KEPT
+        self._read_body()
+        return self._step is None
+
+    def _read_size(self) -> bool:
+        line = self._line()
+        if line is None:
+            return False
+        found = _SIZE.fullmatch(line)
+        if found is None:
+            raise Broken("no size of a chunk")
+        self._left = int(found[1], 16)
+        self._step = AnswerReader._read_chunk if self._left else AnswerReader._read_trailer
+        return True
+
+    def _read_chunk(self) -> bool:
+        self._read_body()
+        if self._step is not None and not self._left:
+            self._step = AnswerReader._read_chunk_end
+        return self._step is not AnswerReader._read_chunk
+
+    def _read_chunk_end(self) -> bool:
+        line = self._line()
+        if line:
+            raise Broken("too long a chunk")
+        if line is not None:
+            self._step = AnswerReader._read_size
+        return line is not None
+
+    def _read_trailer(self) -> bool:
+        line = self._line()
+        if line == b"":
+            self._complete()
+        return line is not None
+
+    # -- what they share
+
+    def _read_body(self) -> None:
+        """Take what is there of what is to come; with 64 KiB of it we are done."""
+        data = self._seen[: self._left]
+        del self._seen[: self._left]
+        self._left -= len(data)
+        self._body += data[: KEPT - len(self._body)]
+        if len(self._body) == KEPT:
+            self._step = None
+
+    def _line(self) -> bytes | None:
+        end = self._seen.find(b"\n", self._looked)
+        if max(end, len(self._seen) if end < 0 else 0) > LONGEST_LINE:
+            raise Broken("too long a line")
+        if end < 0:
+            self._looked = len(self._seen)
+            return None
+        line = bytes(self._seen[:end]).removesuffix(b"\r")
+        self._forget(end + 1, MOST_HEAD + MOST_FRAMING)
+        return line
+
+    def _forget(self, count: int, most: int) -> None:
+        del self._seen[:count]
+        self._looked = 0
+        self._framing += count
+        if self._framing > most:
+            raise Broken("too large a head" if most == MOST_HEAD else "more framing than body")
+
+    def _complete(self) -> None:
+        self._step = None
+        self.reusable = self._head is not None and not self._head.closes and not self._seen

@@ -1,0 +1,62 @@
+"""What an answer is read with: bytes in as they come, an answer out. No I/O."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from supervisor.api import Answer, TcpAnswer
+from supervisor.core.terms import Seconds
+
+KEPT = 64 * 1024
+"""Bytes of an answer that are kept."""
+
+
+class Broken(Exception):
+    """What came is not an answer; the sentence says why."""
+
+
+class Reader(Protocol):
+    """Reads one answer."""
+
+    @property
+    def reusable(self) -> bool:
+        """Whether, after the answer, the connection can take another question."""
+        ...
+
+    def take(self, data: bytes) -> bool:
+        """Take what came; return whether that is all that is wanted. Raises `Broken`."""
+        ...
+
+    def end(self) -> None:
+        """Take note that the other side closed. Raises `Broken` when that leaves no answer."""
+        ...
+
+    def answer(self, seconds: Seconds) -> Answer:
+        """Return the answer, which took so long."""
+        ...
+
+
+class TcpReader:
+    """Reads until some bytes appear, the other side closes, or there is enough."""
+
+    __slots__ = ("_received", "_until")
+    reusable = False
+
+    def __init__(self, until: bytes) -> None:
+        """Begin with nothing."""
+        self._until = until
+        self._received = bytearray()
+
+    def take(self, data: bytes) -> bool:
+        """Look for them in what is new."""
+        before = len(self._received)
+        self._received += data
+        found = self._until in self._received[max(0, before - len(self._until)) :]
+        return found or len(self._received) >= KEPT
+
+    def end(self) -> None:
+        """What came so far is an answer too."""
+
+    def answer(self, seconds: Seconds) -> TcpAnswer:
+        """Return what was read."""
+        return TcpAnswer(bytes(self._received[:KEPT]), seconds)
