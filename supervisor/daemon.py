@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
@@ -107,6 +108,8 @@ class Daemon:
                 if self.config.history_kept
                 else None,
             )
+            gc.collect()
+            gc.freeze()  # a large fleet's records live as long as we do: to walk them all would stop us for long
             metrics = Metrics(service, {"prober": self.hosts.prober.stats, "plugins": self.hosts.plugins.stats})
             service.listeners.append(metrics.listen)
             server = Server(

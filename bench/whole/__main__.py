@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -33,9 +34,11 @@ def main() -> None:
     parser.add_argument("--mode", choices=("observe", "auto"), default="observe")
     parser.add_argument("--connection", choices=("new", "keep"), default="new")
     parser.add_argument("--phases", nargs="*", choices=PHASES, default=PHASES)
+    parser.add_argument("--nice", type=int, default=0, help="of everything: below zero where others work beside")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     enter()
+    os.nice(arguments.nice)
     folder = Path(tempfile.mkdtemp(prefix="sickbay-bench-"))
     folder.chmod(0o755)
     target = Target(folder)
@@ -82,7 +85,8 @@ def play(
     seen: dict[str, list[Second]] = {}
     daemon.start()
     print(f"up after {time.monotonic() - zero:.1f}s", flush=True)
-    watch(daemon, SETTLE, zero)
+    seen["start"] = watch(daemon, SETTLE, zero)
+    print("start     ", {key: round(value, 4) for key, value in summary(seen["start"]).items()}, flush=True)
     for name in phases:
         lasts = seconds
         match name:

@@ -157,6 +157,6 @@ def _usage(pid: int) -> Usage:
 
 def _prober_of(pid: int) -> int:
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        if b"prober" in Path(f"/proc/{child}/cmdline").read_bytes():
+        if b"--name\0prober" in Path(f"/proc/{child}/cmdline").read_bytes():
             return int(child)
     raise OSError("no prober yet")

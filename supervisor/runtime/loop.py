@@ -65,8 +65,10 @@ class Inbox:
         self._filled.set()
 
     async def take(self, seconds: float) -> list[Signal]:
-        """Return what is there, or wait for the first signal, at most so long."""
-        if not self._waiting and seconds > 0:
+        """Return what is there, or wait for the first signal, at most so long. Everybody else gets a turn meanwhile."""
+        if self._waiting or seconds <= 0:
+            await asyncio.sleep(0)  # an engine that is late must not keep those from their turn who wait for it
+        else:
             try:
                 async with asyncio.timeout(seconds):
                     await self._filled.wait()

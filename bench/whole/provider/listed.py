@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,8 +45,8 @@ class ListedCloud:
         return OFFER
 
     async def inventory(self) -> Sequence[Machine]:
-        """Describe everyone afresh, as an answer over the network would."""
-        return [self._machine(number) for number in range(self._machines)]
+        """Describe everyone afresh, as an answer over the network would; in a thread, as any cloud's client."""
+        return await asyncio.to_thread(lambda: [self._machine(number) for number in range(self._machines)])
 
     def _machine(self, number: int) -> Machine:
         zone = ZONES[number % len(ZONES)]
