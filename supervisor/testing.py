@@ -29,7 +29,8 @@ from supervisor.api import (
     TcpAnswer,
     Unrunnable,
 )
-from supervisor.runtime.probe import KEPT_BODY, refuse_forbidden
+from supervisor.runtime.lean.names import refuse_forbidden
+from supervisor.runtime.lean.reading import KEPT
 from supervisor.runtime.runner import run_check
 
 __all__ = [
@@ -68,19 +69,19 @@ def http_answer(
     status: int = 200, body: bytes | str = b"", *, headers: Mapping[str, str] | None = None, seconds: float = 0.01
 ) -> HttpAnswer:
     """Return an HTTP answer, cut as the real probe cuts it; `seconds` is how long it took."""
-    return HttpAnswer(status, headers or {}, _bytes(body)[:KEPT_BODY], seconds)
+    return HttpAnswer(status, headers or {}, _bytes(body)[:KEPT], seconds)
 
 
 def tcp_answer(received: bytes | str = b"", *, seconds: float = 0.01) -> TcpAnswer:
     """Return what came back over TCP, cut as the real probe cuts it; `seconds` is how long it took."""
-    return TcpAnswer(_bytes(received)[:KEPT_BODY], seconds)
+    return TcpAnswer(_bytes(received)[:KEPT], seconds)
 
 
 def program_answer(
     code: int = 0, stdout: bytes | str = b"", *, stderr: bytes | str = b"", seconds: float = 0.01
 ) -> ProgramAnswer:
     """Return how a program ended, its output cut as the real probe cuts it; `seconds` is how long it took."""
-    return ProgramAnswer(code, _bytes(stdout)[:KEPT_BODY], _bytes(stderr)[:KEPT_BODY], seconds)
+    return ProgramAnswer(code, _bytes(stdout)[:KEPT], _bytes(stderr)[:KEPT], seconds)
 
 
 @dataclass(frozen=True, slots=True)

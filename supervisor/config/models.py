@@ -272,7 +272,7 @@ class SentinelTable(Model):
     @classmethod
     def _whole_url(cls, url: str | None) -> str | None:
         parts = urlsplit(url or "https://none")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             raise ValueError('expected a URL such as "https://status.example.org/"')
         return url
 

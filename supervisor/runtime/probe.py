@@ -7,133 +7,108 @@ here follows a redirect, a proxy or a cookie, and no check can be talked into as
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
-import os
-import socket
-import time
+import math
+from base64 import b64encode
 from collections.abc import Mapping
+from string import punctuation
+from urllib.parse import quote, unquote, urlsplit
 
-import aiohttp
-from yarl import URL
-
-from supervisor.api import HttpAnswer, NoAnswer, Refusal, TcpAnswer
+from supervisor.api import Answer, HttpAnswer, HttpQuestion, Question, TcpAnswer, TcpQuestion
+from supervisor.runtime.asking import Asker, Outcome
+from supervisor.runtime.lean import LeanAsker
 from supervisor.runtime.program import Programs
 
-KEPT_BODY = 64 * 1024
-SILENT = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
-OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+PORTS = {"http": 80, "https": 443}
 
 
-def refuse_forbidden(host: str) -> None:
-    """Raise `PermissionError` for a link-local address: metadata services live there, machines do not."""
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    if mapped.is_link_local or mapped.is_unspecified or mapped.is_multicast:
-        raise PermissionError(f"{host} is no address of a machine: checks may not ask it")
+class Network:
+    """Questions with a coroutine for each, for whoever writes a check as one."""
 
+    def __init__(self, asker: Asker | None) -> None:
+        """Take an asker, or open one with the first question."""
+        self._asker = asker
+        self._own: LeanAsker | None = None
 
-def _failed(error: OSError) -> Exception:
-    """Turn an operating system's error into an answer, into silence, or into a fault of our own."""
-    if error.errno in OURS:
-        return error
-    words = os.strerror(error.errno).lower() if error.errno else type(error).__name__
-    return NoAnswer(words) if error.errno in SILENT else Refusal(words)
+    async def ask(self, question: Question, host: str) -> Answer:
+        """Ask once; the time limit is the caller's. Raises `Refusal` or `NoAnswer`, and `OSError` for our own faults."""
+        if self._asker is None:
+            self._asker = self._own = LeanAsker()
+        waiting: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Outcome) -> None:
+            if not waiting.done():  # cancelled a moment ago
+                waiting.set_result(outcome)
+
+        give_up = self._asker.ask(self._asker.prepare(question), host, math.inf, done)
+        try:
+            outcome = await waiting
+        finally:
+            give_up()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    async def close(self) -> None:
+        """Let go of what we opened ourselves."""
+        if self._own is not None:
+            await self._own.close()
 
 
 class Http:
     """HTTP with a new connection for each request."""
 
-    def __init__(self) -> None:
-        """Nothing is opened before the first request."""
-        self._session: aiohttp.ClientSession | None = None
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(force_close=True, limit=0, use_dns_cache=False),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),
-                trust_env=False,
-                auto_decompress=False,
-                max_line_size=8190,
-                max_field_size=8190,
-                skip_auto_headers=("Accept-Encoding", "Accept"),
-                headers={"User-Agent": "sickbay"},
-            )
-        return self._session
+    def __init__(self, network: Network) -> None:
+        """Ask there."""
+        self._network = network
 
     async def get(
         self, url: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", verify: bool = True
     ) -> HttpAnswer:
-        """Ask once. Raises `Refusal` or `NoAnswer`."""
-        target = URL(url, encoded=True)
-        refuse_forbidden(target.host or "")
-        begun = time.monotonic()
-        try:
-            async with self._open().request(
-                method, target, headers=headers, allow_redirects=False, ssl=verify
-            ) as answer:
-                body = b""
-                while len(body) < KEPT_BODY:
-                    chunk = await answer.content.read(KEPT_BODY - len(body))
-                    if not chunk:
-                        break
-                    body += chunk
-                return HttpAnswer(answer.status, dict(answer.headers), body, time.monotonic() - begun)
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise Refusal("the certificate is not trusted") from error
-        except aiohttp.ClientConnectorDNSError as error:
-            raise OSError(errno.EADDRNOTAVAIL, "the name does not resolve") from error
-        except aiohttp.ClientOSError as error:
-            raise _failed(error) from error
-        except aiohttp.ClientError as error:
-            raise Refusal(f"broken answer ({type(error).__name__})") from error
-
-    async def close(self) -> None:
-        """Let go of the connections."""
-        if self._session is not None:
-            await self._session.close()
+        """Ask once. Raises `Refusal` or `NoAnswer`, and `ValueError` for what is no URL."""
+        parts = urlsplit(url)
+        if parts.scheme not in PORTS or not parts.hostname:
+            raise ValueError(f"{url!r} is no http or https URL")
+        fields = dict(headers or {})
+        if parts.username is not None or parts.password is not None:
+            words = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+            fields.setdefault("Authorization", f"Basic {b64encode(words.encode()).decode()}")
+        question = HttpQuestion(
+            port=PORTS[parts.scheme] if parts.port is None else parts.port,
+            path=quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=punctuation),
+            method=method,
+            headers=fields,
+            tls=parts.scheme == "https",
+            verify=verify,
+        )
+        answer = await self._network.ask(question, parts.hostname)
+        if not isinstance(answer, HttpAnswer):
+            raise TypeError(f"{type(answer).__name__} is no answer to an HTTP request")
+        return answer
 
 
 class Tcp:
     """TCP."""
 
+    def __init__(self, network: Network) -> None:
+        """Ask there."""
+        self._network = network
+
     async def connect(self, host: str, port: int, *, send: bytes = b"", until: bytes = b"") -> TcpAnswer:
         """Connect, send, read until `until` appears. Raises `Refusal` or `NoAnswer`."""
-        refuse_forbidden(host)
-        begun = time.monotonic()
-        received = b""
-        try:
-            reader, writer = await asyncio.open_connection(host, port, limit=KEPT_BODY)
-            try:
-                if send:
-                    writer.write(send)
-                    await writer.drain()
-                while until and until not in received and len(received) < KEPT_BODY:
-                    chunk = await reader.read(4096)
-                    if not chunk:
-                        break
-                    received += chunk
-            finally:
-                writer.transport.abort()
-        except socket.gaierror as error:
-            raise OSError(errno.EADDRNOTAVAIL, "the name does not resolve") from error
-        except OSError as error:
-            raise _failed(error) from error
-        return TcpAnswer(received, time.monotonic() - begun)
+        answer = await self._network.ask(TcpQuestion(port, send, until), host)
+        if not isinstance(answer, TcpAnswer):
+            raise TypeError(f"{type(answer).__name__} is no answer to a TCP connection")
+        return answer
 
 
 class NetworkProbe:
     """Everything a check may ask with."""
 
-    def __init__(self) -> None:
-        """Open nothing yet."""
-        self._http = Http()
-        self._tcp = Tcp()
+    def __init__(self, asker: Asker | None = None) -> None:
+        """Open nothing yet; an `asker` of one's own is not closed with this."""
+        self._network = Network(asker)
+        self._http = Http(self._network)
+        self._tcp = Tcp(self._network)
         self._programs: Programs | None = None
 
     @property
@@ -155,6 +130,6 @@ class NetworkProbe:
 
     async def close(self) -> None:
         """Let go of the connections, and of the programs."""
-        await self._http.close()
+        await self._network.close()
         if self._programs is not None:
             await self._programs.close()

@@ -14,7 +14,7 @@ from supervisor.core.duration import words
 from supervisor.core.terms import Status
 from supervisor.core.text import LIMIT, clean
 from supervisor.runtime.asking import Outcome, TimedOut
-from supervisor.runtime.probe import refuse_forbidden
+from supervisor.runtime.lean.names import refuse_forbidden
 from supervisor.runtime.program import time_limit
 
 SHORT = 128

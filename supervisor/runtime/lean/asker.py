@@ -14,7 +14,9 @@ from supervisor.core.terms import Seconds
 from supervisor.runtime.asking import Done, Prepared, TimedOut
 from supervisor.runtime.lean.conversation import Conversation
 from supervisor.runtime.lean.form import Form, form_of
+from supervisor.runtime.lean.kept import Kept, Pool
 from supervisor.runtime.lean.names import place_of, places_of
+from supervisor.runtime.lean.tls import Key, Sessions
 
 WATCHED = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
 AT_ONCE = 32
@@ -31,15 +33,20 @@ class LeanAsker:
         self._epoll = select.epoll()
         self._loop.add_reader(self._epoll.fileno(), self._turn)
         self._sweeping: asyncio.TimerHandle | None = None
-        self._open: dict[int, Conversation] = {}  # by descriptor
+        self._open: dict[int, Conversation | Kept] = {}  # by descriptor
+        self._kept = Pool(self.unwatch)
+        self.sessions = Sessions()
         self._queues: dict[Seconds, dict[Conversation, None]] = {}  # by limit: whoever began first is over first
         self._ended: list[Conversation] = []  # and not told yet
         self._telling = False
         self._lookups: dict[Conversation, asyncio.Task[None]] = {}
 
     def prepare(self, question: Question) -> Form:
-        """Make it ready."""
-        return form_of(question)
+        """Make it ready; the first of TLS reads the system's certificates."""
+        form = form_of(question)
+        if form.tls:
+            self.sessions.context(verify=form.verify)
+        return form
 
     def ask(self, prepared: Prepared, host: str, limit: Seconds, done: Done) -> Callable[[], None]:
         """Ask. An answer is never told before this returns."""
@@ -52,10 +59,15 @@ class LeanAsker:
             self._sweep_later()
         conversation.queue = queue
         queue[conversation] = None
-        self._begin(conversation)
+        if prepared.keep and (kept := self._kept.take(_key(conversation))) is not None:
+            self._open[kept.fd] = conversation
+            conversation.resume(kept)
+        else:
+            self.begin(conversation)
         return conversation.cancel
 
-    def _begin(self, conversation: Conversation) -> None:
+    def begin(self, conversation: Conversation) -> None:
+        """Begin over a new connection."""
         try:
             place = place_of(conversation.host)
         except PermissionError as error:
@@ -85,6 +97,7 @@ class LeanAsker:
         """Give everything up."""
         for conversation in [one for queue in self._queues.values() for one in queue]:
             conversation.cancel()
+        self._kept.close()
         if self._sweeping is not None:
             self._sweeping.cancel()
         if not self._epoll.closed:
@@ -101,6 +114,15 @@ class LeanAsker:
     def unwatch(self, fd: int) -> None:
         """Tell nobody of a socket any more, which is about to be closed: the epoll lets go of it by itself."""
         self._open.pop(fd, None)
+
+    def keep(self, conversation: Conversation) -> bool:
+        """Keep its connection for the next question, if there is room."""
+        kept = self._kept.put(_key(conversation), conversation.sock, conversation.fd, conversation.channel)
+        if kept is None:
+            return False
+        self._open[kept.fd] = kept
+        self._sweep_later()
+        return True
 
     def forget(self, conversation: Conversation) -> None:
         """Let go of one that was given up."""
@@ -153,8 +175,13 @@ class LeanAsker:
                 conversation.end(TimedOut("timed out"))
             if not queue:
                 del self._queues[limit]
-        if self._queues:
+        self._kept.sweep(now)
+        if self._queues or self._kept:
             self._sweep_later()
+
+
+def _key(conversation: Conversation) -> Key:
+    return conversation.host, conversation.form.port, conversation.form.verify if conversation.form.tls else None
 
 
 def _over(queue: Iterable[Conversation], before: Seconds) -> list[Conversation]:

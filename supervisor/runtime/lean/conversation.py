@@ -16,8 +16,9 @@ from supervisor.core.terms import Seconds
 from supervisor.runtime.asking import Done, Outcome
 from supervisor.runtime.faults import OURS, meaning
 from supervisor.runtime.lean.form import Form
+from supervisor.runtime.lean.kept import Kept
 from supervisor.runtime.lean.names import Place
-from supervisor.runtime.lean.reading import Broken
+from supervisor.runtime.lean.tls import Channel
 
 if TYPE_CHECKING:
     from supervisor.runtime.lean.asker import LeanAsker
@@ -40,50 +41,63 @@ class Conversation:
     __slots__ = (
         "_asker",
         "_connecting",
-        "_form",
         "_places",
         "_reader",
-        "_sock",
+        "_resumed",
         "_unsent",
         "begun",
+        "channel",
         "done",
         "fd",
+        "form",
         "host",
         "outcome",
         "queue",
+        "sock",
     )
-    _sock: socket.SocketType
     outcome: Outcome
     queue: dict[Conversation, None]
+    sock: socket.SocketType
 
     def __init__(self, asker: LeanAsker, form: Form, host: str, done: Done) -> None:
         """Open nothing yet."""
         self._asker = asker
-        self._form = form
-        self._reader = form.reader()
-        self._unsent = form.request(host)
-        self._places: Sequence[Place] = ()  # where else it may be asked
-        self._connecting = True
+        self.form = form
         self.host = host
         self.done: Done | None = done
         self.begun: Seconds = monotonic()
+        self._reader = form.reader()
+        self._connecting = True
+        self._resumed = False  # over a kept connection, which may be dead: nothing came of it yet
+        self._unsent = b""
         self.fd = -1
+        self.channel: Channel | None = None
 
     def connect(self, place: Place, others: Sequence[Place] = ()) -> None:
         """Begin, at one place, and where that fails at the others."""
         family, address = place
         self._places = others
         try:
-            sock = self._sock = socket.SocketType(family, STREAM)
+            sock = self.sock = socket.SocketType(family, STREAM)
             self.fd = sock.fileno()
-            if self._form.listens or not self._unsent:
+            if self.form.resets:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            # The handshake's last word goes with the request; where there is none, the other side is told by the reset.
+            # The handshake's last word goes with the request; where there is none, with the reset.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
-            number = sock.connect_ex((address, self._form.port))
+            number = sock.connect_ex((address, self.form.port))
             if number not in (0, errno.EINPROGRESS):
                 raise OSError(number, os.strerror(number))
             self._asker.watch(self)
+        except OSError as error:
+            self._failed(error)
+
+    def resume(self, kept: Kept) -> None:
+        """Begin over a connection that was kept."""
+        self.sock, self.fd, self.channel = kept.sock, kept.fd, kept.channel
+        self._connecting = False
+        self._resumed = True
+        try:
+            self._say(self.form.request(self.host))
         except OSError as error:
             self._failed(error)
 
@@ -92,56 +106,108 @@ class Conversation:
         try:
             if self._connecting:
                 if events & TROUBLE:
-                    number = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     raise OSError(number, os.strerror(number))
                 if not events & EPOLLOUT:
                     return
                 self._connecting = False
                 self._connected()
             elif self._unsent and events & EPOLLOUT:
-                self._flush()
+                self._send(b"")
             if events & NEWS and self.fd >= 0:
                 self._receive(events)
         except BlockingIOError:
             return
         except OSError as error:
             self._failed(error)
-        except Broken as error:
-            self.end(Refusal(f"broken answer ({error})"))
+        except Refusal as refusal:
+            self.end(refusal)
 
     def _connected(self) -> None:
-        if self._unsent:
-            self._flush()
-        if not self._form.listens:
+        if self.form.tls:
+            self.channel = self._asker.sessions.channel(self.host, self.form.port, verify=self.form.verify)
+            self._shake(self.channel, b"")
+            return
+        self._say(self.form.request(self.host))
+        if not self.form.listens:
             self._answered()
 
-    def _flush(self) -> None:
-        sent = self._sock.send(self._unsent)
-        self._unsent = self._unsent[sent:]
+    def _shake(self, channel: Channel, received: bytes) -> None:
+        """Go on with the handshake; its last word and the request are one."""
+        request = self.form.request(self.host) if channel.shake(received) else b""
+        self._send(channel.seal(request))
+
+    def _say(self, request: bytes) -> None:
+        self._send(self.channel.seal(request) if self.channel else request)
+
+    def _send(self, data: bytes) -> None:
+        data = self._unsent + data
+        self._unsent = data
+        if data:
+            self._unsent = data[self.sock.send(data) :]
 
     def _receive(self, events: int) -> None:
         while True:
-            data = self._sock.recv(SIZE)
-            if not data:
-                self._reader.end()
-            if not data or self._reader.take(data):
-                self._answered()
+            received = self.sock.recv(SIZE)
+            data = self._understood(self.channel, received) if self.channel else received
+            if data:
+                self._resumed = False
+                if self._reader.take(data):
+                    self._answered()
+                    return
+            elif data is not None:
+                self._closed()
                 return
-            if len(data) < SIZE and not events & ENDING:  # nothing is left, and more will be an event
+            if len(received) < SIZE and not events & ENDING:  # nothing is left, and more will be an event
                 return
+
+    def _understood(self, channel: Channel, received: bytes) -> bytes | None:
+        """Return what that says: None for nothing yet, b"" for the end."""
+        if not received:
+            return b""
+        if channel.open:
+            return channel.unseal(received)
+        self._shake(channel, received)
+        return channel.unseal() if channel.open else None
+
+    def _closed(self) -> None:
+        """Take note that the other side closed."""
+        if self._resumed:
+            self._afresh()
+            return
+        self._reader.end()
+        self._answered()
 
     def _answered(self) -> None:
-        self.end(self._reader.answer(monotonic() - self.begun))
+        answer = self._reader.answer(monotonic() - self.begun)
+        if self.channel is not None:
+            self._asker.sessions.keep(self.channel)
+        if self.form.keep and self._reader.reusable and not self._unsent and self._asker.keep(self):
+            self.fd = -1  # no longer ours
+        self.end(answer)
 
     def _failed(self, error: OSError) -> None:
-        if self._connecting and self._places and error.errno not in OURS:
+        if self._resumed:
+            self._afresh()
+        elif self._connecting and self._places and error.errno not in OURS:
             self._leave()
             self.connect(self._places[0], self._places[1:])
         else:
             self.end(meaning(error))
 
+    def _afresh(self) -> None:
+        """Ask once more over a new connection: the kept one was closed meanwhile, which is nobody's fault."""
+        self._leave()
+        self._connecting = True
+        self._resumed = False
+        self._unsent = b""
+        self.channel = None
+        self._asker.begin(self)
+
     def end(self, outcome: Outcome) -> None:
         """End with this."""
+        if isinstance(outcome, BaseException):
+            outcome.__traceback__ = None  # it would hold us, and we hold it
         self.outcome = outcome
         self._leave()
         self._asker.ended(self)
@@ -156,5 +222,5 @@ class Conversation:
     def _leave(self) -> None:
         if self.fd >= 0:
             self._asker.unwatch(self.fd)
-            self._sock.close()
+            self.sock.close()
             self.fd = -1

@@ -26,6 +26,8 @@ class Form(Prepared):
     tls: bool = False
     verify: bool = False
     keep: bool = False
+    resets: bool = True
+    """Whether closing resets the connection: what was sent may be lost by that."""
 
     def request(self, host: str) -> bytes:
         """Return what is sent to a host."""
@@ -42,7 +44,15 @@ def form_of(question: Question) -> Form:
         case HttpQuestion():
             return _http(question)
         case TcpQuestion(port, send, until):
-            return Form(question, send, b"", port, partial(TcpReader, until), listens=bool(until))
+            return Form(
+                question,
+                send,
+                b"",
+                port,
+                partial(TcpReader, until),
+                listens=bool(until),
+                resets=bool(until) or not send,
+            )
 
 
 def _http(question: HttpQuestion) -> Form:

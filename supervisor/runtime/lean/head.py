@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from supervisor.runtime.lean.reading import Broken
+from supervisor.runtime.lean.reading import broken
 
 MOST_HEAD = 64 * 1024
 """Bytes before the body, those of interim answers included."""
@@ -18,26 +18,23 @@ SWITCHING = 101
 
 BLANK = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"HTTP/1\.(\d) ([1-9]\d\d)(?: [^\r\n]*)?\r?\n")
-_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\0\r]*)\r?")
+_FIELD = re.compile(rb"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\0\r\n]*)\r?\n", re.MULTILINE)
+_FOLD = re.compile(rb"[ \t]*\r?\n[ \t]+")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _START = b"HTTP/1."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Head:
-    """Status and fields; `length` is the body's in bytes, None when it is `chunked` or ends with the connection."""
+    """Status and fields, and how the body ends."""
 
     status: int
-    fields: dict[bytes, bytes]
-    length: int | None
-    chunked: bool
-    closes: bool
+    fields: list[tuple[bytes, bytes]]
+    length: int | None = None
+    """The body's bytes; None when it is `chunked`, or ends with the connection."""
+    chunked: bool = False
+    closes: bool = False
     """Whether the other side closes after it."""
-
-    @property
-    def interim(self) -> bool:
-        """Whether the answer proper is to come."""
-        return is_interim(self.status)
 
 
 def is_interim(status: int) -> bool:
@@ -45,60 +42,57 @@ def is_interim(status: int) -> bool:
     return status < 200 and status != SWITCHING
 
 
-def status_of(seen: bytes | bytearray) -> int:
-    """Return the status of an answer that begins so, 0 when that is still to come. Raises `Broken` when it can't come."""
+def status_of(seen: bytes) -> int:
+    """Return the status of an answer that begins so, 0 when that is still to come. Raises `Refusal` when it can't come."""
     found = _STATUS.match(seen)
     if found is not None:
         return int(found[2])
     if b"\n" in seen or not seen.startswith(_START[: len(seen)]):
-        raise Broken("not HTTP")
+        raise broken("not HTTP")
     if len(seen) > LONGEST_LINE:
-        raise Broken("too long a line")
+        raise broken("too long a line")
     return 0
 
 
 def head_of(block: bytes) -> Head:
-    """Read a head, without the line that ends it. Raises `Broken`."""
+    """Read a head, without the empty line that ends it. Raises `Refusal`."""
     first = _STATUS.match(block)
     if first is None:
-        raise Broken("not HTTP")
-    lines = block[first.end() : -1].split(b"\n") if len(block) > first.end() else []
-    if len(lines) > MOST_FIELDS:
-        raise Broken("too many fields")
-    fields: dict[bytes, bytes] = {}
+        raise broken("not HTTP")
+    if len(block) > LONGEST_LINE and max(map(len, block.split(b"\n"))) > LONGEST_LINE:
+        raise broken("too long a line")
+    fields = _fields(block, first.end())
+    head = Head(int(first[2]), fields, closes=first[1] == b"0")
     lengths: set[bytes] = set()
-    coding, closes = b"", first[1] == b"0"
-    for line in _unfolded(lines):
-        found = _FIELD.fullmatch(line)
-        if found is None or len(line) > LONGEST_LINE:
-            raise Broken("no field" if found is None else "too long a line")
-        name, value = found[1], found[2].rstrip()
-        fields.setdefault(name, value)
+    coding = b""
+    for name, value in fields:
         match name.lower():
             case b"content-length":
                 lengths.update(length.strip() for length in value.split(b","))
             case b"transfer-encoding":
-                coding = value.lower()
+                coding = value.strip().lower()
             case b"connection":
-                closes = closes or b"close" in value.lower()
+                head.closes = head.closes or b"close" in value.lower()
+            case _:
+                pass
     if coding:
-        return Head(int(first[2]), fields, None, coding.endswith(b"chunked"), closes or bool(lengths))
-    if not lengths:
-        return Head(int(first[2]), fields, None, chunked=False, closes=True)
-    length = lengths.pop()
-    if lengths or not _LENGTH.fullmatch(length):
-        raise Broken("no length")
-    return Head(int(first[2]), fields, int(length), chunked=False, closes=closes)
+        head.chunked = coding.endswith(b"chunked")
+        head.closes = head.closes or bool(lengths)  # who says both may have been tricked, or tricks
+    elif lengths:
+        length = lengths.pop()
+        if lengths or not _LENGTH.fullmatch(length):
+            raise broken("no length")
+        head.length = int(length)
+    return head
 
 
-def _unfolded(lines: list[bytes]) -> list[bytes]:
-    """Return the lines, with those that begin with a space put behind the one before."""
-    if not any(line[:1] in (b" ", b"\t") for line in lines):
-        return lines
-    unfolded: list[bytes] = []
-    for line in lines:
-        if line[:1] in (b" ", b"\t") and unfolded:
-            unfolded[-1] = unfolded[-1].rstrip() + b" " + line.lstrip()
-        else:
-            unfolded.append(line)
-    return unfolded
+def _fields(block: bytes, start: int) -> list[tuple[bytes, bytes]]:
+    fields = _FIELD.findall(block, start)
+    if len(fields) != block.count(b"\n", start):  # a line that is none, or goes on with the one before
+        unfolded = _FOLD.sub(b" ", block[start:])
+        fields = _FIELD.findall(unfolded)
+        if len(fields) != unfolded.count(b"\n") or block[start : start + 1] in b" \t":
+            raise broken("no field")
+    if len(fields) > MOST_FIELDS:
+        raise broken("too many fields")
+    return fields

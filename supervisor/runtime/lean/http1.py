@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from supervisor.api import HttpAnswer
 from supervisor.core.terms import Seconds
 from supervisor.runtime.lean.head import BLANK, LONGEST_LINE, MOST_HEAD, Head, head_of, is_interim, status_of
-from supervisor.runtime.lean.reading import KEPT, Broken
+from supervisor.runtime.lean.reading import KEPT, broken
 
 MOST_FRAMING = 128 * 1024
 """Bytes of a chunked body that are none of its content: a chunk may be one byte, behind a line of thousands."""
@@ -64,13 +64,13 @@ class StatusReader:
         if not is_interim(self._status):
             return True
         if self._read + len(seen) > MOST_HEAD:
-            raise Broken("too large a head")
+            raise broken("too large a head")
         self._seen = seen
         return False
 
     def end(self) -> None:
         """There is no answer without its status."""
-        raise Broken("cut short" if self._seen else "closed without one")
+        raise broken("cut short" if self._seen else "closed without one")
 
     def answer(self, seconds: Seconds) -> HttpAnswer:
         """Return the status alone."""
@@ -80,27 +80,15 @@ class StatusReader:
 class AnswerReader:
     """Reads head and body, up to 64 KiB of it; `whole` says whether they are told, too. Its state is its next step."""
 
-    __slots__ = (
-        "_bodiless",
-        "_body",
-        "_framing",
-        "_head",
-        "_left",
-        "_length",
-        "_looked",
-        "_seen",
-        "_step",
-        "_whole",
-        "reusable",
-    )
+    __slots__ = ("_at", "_bodiless", "_body", "_framing", "_head", "_left", "_seen", "_step", "_whole", "reusable")
 
     def __init__(self, *, whole: bool, bodiless: bool) -> None:
         """Begin with nothing. An answer to HEAD is `bodiless`."""
         self._whole = whole
         self._bodiless = bodiless
-        self._seen = bytearray()  # what came and is not read yet
-        self._looked = 0  # how far that was searched
-        self._head: Head | None = None
+        self._seen = b""  # what came
+        self._at = 0  # how much of it is read
+        self._head = Head(0, [])
         self._body = bytearray()
         self._left = 0  # bytes of the body, or of its chunk, that are to come
         self._framing = 0  # bytes that were read and are no body
@@ -109,7 +97,8 @@ class AnswerReader:
 
     def take(self, data: bytes) -> bool:
         """Take what came; return whether that is all that is wanted."""
-        self._seen += data
+        self._seen = self._seen[self._at :] + data
+        self._at = 0
         while self._step is not None:
             if not self._step(self):
                 return False
@@ -118,36 +107,36 @@ class AnswerReader:
     def end(self) -> None:
         """A body may end with the connection; nothing else may."""
         if self._step is not AnswerReader._read_until_close:
-            raise Broken("cut short" if self._seen or self._framing else "closed without one")
+            raise broken("cut short" if self._seen else "closed without one")
 
     def answer(self, seconds: Seconds) -> HttpAnswer:
         """Return it. Of a field that came twice the first counts."""
-        assert self._head is not None  # noqa: S101
         if not self._whole:
             return HttpAnswer(self._head.status, {}, b"", seconds)
-        fields = {name.decode(): value.decode(errors="replace") for name, value in self._head.fields.items()}
+        fields: dict[str, str] = {}
+        for name, value in self._head.fields:
+            fields.setdefault(name.decode(), value.rstrip().decode(errors="replace"))
         return HttpAnswer(self._head.status, fields, bytes(self._body), seconds)
 
-    # -- steps: each returns whether it is done
+    # -- steps: each returns whether it is done, and the next one is to be taken
 
     def _read_head(self) -> bool:
-        blank = BLANK.search(self._seen, max(0, self._looked - 2))
+        blank = BLANK.search(self._seen, self._at)
         if blank is None:
-            if not self._looked:
-                status_of(self._seen)
-            if self._framing + len(self._seen) > MOST_HEAD:
-                raise Broken("too large a head")
-            self._looked = len(self._seen) if b"\n" in self._seen else 0
+            status_of(self._seen[self._at :])
+            if self._framing + len(self._seen) - self._at > MOST_HEAD:
+                raise broken("too large a head")
             return False
-        head = self._head = head_of(bytes(self._seen[: blank.start() + 1]))
-        self._forget(blank.end(), MOST_HEAD)
-        if head.interim:
+        head = self._head = head_of(self._seen[self._at : blank.start() + 1])
+        self._advance(blank.end(), MOST_HEAD)
+        if is_interim(head.status):
             return True
         if self._bodiless or head.status in _BODILESS:
             self._complete()
         elif head.chunked:
             self._step = AnswerReader._read_size
         elif head.length is None:
+            head.closes = True
             self._step = AnswerReader._read_until_close
         else:
             self._left = head.length
@@ -155,8 +144,7 @@ class AnswerReader:
         return True
 
     def _read_sized(self) -> bool:
-        self._read_body()
-        if self._step is not None and not self._left:
+        if self._read_body():
             self._complete()
         return self._step is None
 
@@ -171,24 +159,24 @@ class AnswerReader:
             return False
         found = _SIZE.fullmatch(line)
         if found is None:
-            raise Broken("no size of a chunk")
+            raise broken("no size of a chunk")
         self._left = int(found[1], 16)
         self._step = AnswerReader._read_chunk if self._left else AnswerReader._read_trailer
         return True
 
     def _read_chunk(self) -> bool:
-        self._read_body()
-        if self._step is not None and not self._left:
+        if self._read_body():
             self._step = AnswerReader._read_chunk_end
         return self._step is not AnswerReader._read_chunk
 
     def _read_chunk_end(self) -> bool:
         line = self._line()
         if line:
-            raise Broken("too long a chunk")
-        if line is not None:
-            self._step = AnswerReader._read_size
-        return line is not None
+            raise broken("too long a chunk")
+        if line is None:
+            return False
+        self._step = AnswerReader._read_size
+        return True
 
     def _read_trailer(self) -> bool:
         line = self._line()
@@ -198,33 +186,33 @@ class AnswerReader:
 
     # -- what they share
 
-    def _read_body(self) -> None:
-        """Take what is there of what is to come; with 64 KiB of it we are done."""
-        data = self._seen[: self._left]
-        del self._seen[: self._left]
+    def _read_body(self) -> bool:
+        """Take what is there of what is to come, and return whether that is all of it; 64 KiB of a body are enough."""
+        data = self._seen[self._at : self._at + self._left]
+        self._at += len(data)
         self._left -= len(data)
         self._body += data[: KEPT - len(self._body)]
         if len(self._body) == KEPT:
             self._step = None
+            return False
+        return not self._left
 
     def _line(self) -> bytes | None:
-        end = self._seen.find(b"\n", self._looked)
-        if max(end, len(self._seen) if end < 0 else 0) > LONGEST_LINE:
-            raise Broken("too long a line")
+        end = self._seen.find(b"\n", self._at)
+        if (len(self._seen) if end < 0 else end) - self._at > LONGEST_LINE:
+            raise broken("too long a line")
         if end < 0:
-            self._looked = len(self._seen)
             return None
-        line = bytes(self._seen[:end]).removesuffix(b"\r")
-        self._forget(end + 1, MOST_HEAD + MOST_FRAMING)
+        line = self._seen[self._at : end].removesuffix(b"\r")
+        self._advance(end + 1, MOST_HEAD + MOST_FRAMING)
         return line
 
-    def _forget(self, count: int, most: int) -> None:
-        del self._seen[:count]
-        self._looked = 0
-        self._framing += count
+    def _advance(self, to: int, most: int) -> None:
+        self._framing += to - self._at
+        self._at = to
         if self._framing > most:
-            raise Broken("too large a head" if most == MOST_HEAD else "more framing than body")
+            raise broken("too large a head" if most == MOST_HEAD else "more framing than body")
 
     def _complete(self) -> None:
         self._step = None
-        self.reusable = self._head is not None and not self._head.closes and not self._seen
+        self.reusable = not self._head.closes and self._at == len(self._seen)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from supervisor.api import Answer, TcpAnswer
+from supervisor.api import Answer, Refusal, TcpAnswer
 from supervisor.core.terms import Seconds
 
 KEPT = 64 * 1024
 """Bytes of an answer that are kept."""
 
 
-class Broken(Exception):
-    """What came is not an answer; the sentence says why."""
+def broken(why: str) -> Refusal:
+    """Return what to raise for what is no answer."""
+    return Refusal(f"broken answer ({why})")
 
 
 class Reader(Protocol):
@@ -24,11 +25,11 @@ class Reader(Protocol):
         ...
 
     def take(self, data: bytes) -> bool:
-        """Take what came; return whether that is all that is wanted. Raises `Broken`."""
+        """Take what came; return whether that is all that is wanted. Raises `Refusal`."""
         ...
 
     def end(self) -> None:
-        """Take note that the other side closed. Raises `Broken` when that leaves no answer."""
+        """Take note that the other side closed. Raises `Refusal` when that leaves no answer."""
         ...
 
     def answer(self, seconds: Seconds) -> Answer:
