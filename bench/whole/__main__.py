@@ -15,10 +15,11 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.whole.daemon import Daemon
+from bench.whole.daemon import Daemon, hurry
 from bench.whole.target import Target, enter
 from bench.whole.watch import Second, summary, watch
 
@@ -37,15 +38,17 @@ def main() -> None:
     parser.add_argument("--nice", type=int, default=0, help="of everything: below zero where others work beside")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    with suppress(PermissionError):
+        os.setsid()
     enter()
-    os.nice(arguments.nice)
+    hurry(os.getpid(), arguments.nice)
     folder = Path(tempfile.mkdtemp(prefix="sickbay-bench-"))
     folder.chmod(0o755)
     target = Target(folder)
     try:
         empty = weigh_empty(folder, arguments.mode)
         (folder / "full").mkdir()
-        daemon = Daemon(folder / "full", arguments.machines, arguments.mode, arguments.connection)
+        daemon = Daemon(folder / "full", arguments.machines, arguments.mode, arguments.connection, arguments.nice)
         try:
             seen = play(daemon, target, arguments.machines, arguments.seconds, arguments.phases)
         finally:
@@ -69,7 +72,7 @@ def main() -> None:
 def weigh_empty(folder: Path, mode: str) -> int:
     """Return the bytes of both processes that watch nobody."""
     (folder / "empty").mkdir()
-    daemon = Daemon(folder / "empty", 0, mode, "new")
+    daemon = Daemon(folder / "empty", 0, mode, "new", 0)
     daemon.start()
     time.sleep(5)
     one, other = daemon.usage()

@@ -82,9 +82,10 @@ class Usage:
 class Daemon:
     """One running daemon, over a journal that stays when it ends."""
 
-    def __init__(self, folder: Path, machines: int, mode: str, connection: str) -> None:
+    def __init__(self, folder: Path, machines: int, mode: str, connection: str, nice: int) -> None:
         """Write what it reads."""
         self._folder = folder
+        self._nice = nice
         provider = Path(listed.__file__).parent
         self._config = folder / "config.toml"
         self._config.write_text(
@@ -113,6 +114,7 @@ class Daemon:
             with suppress(OSError):
                 self.get("/metrics")
                 self.prober = _prober_of(self._process.pid)
+                hurry(self.prober, self._nice)
                 return
             if self._process.poll() is not None:
                 break
@@ -148,6 +150,14 @@ class Daemon:
             self._process.wait()
         self._process = None
         return time.monotonic() - begun
+
+
+def hurry(pid: int, nice: int) -> None:
+    """Set a process's niceness, and that of its session: the kernel shares the processors among sessions first."""
+    if nice:
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+        with suppress(OSError):
+            Path(f"/proc/{pid}/autogroup").write_text(str(nice))
 
 
 def _usage(pid: int) -> Usage:

@@ -36,7 +36,7 @@ from supervisor.runtime.runner import boottime
 from supervisor.runtime.schedule import Pair, Schedule, Spec
 from supervisor.runtime.wire import Message, pack, receive
 
-TICK = 0.01
+TICK = 0.005
 FLUSH = 0.05
 LARGEST_BATCH = 500
 LOOPBACK_EVERY = 5.0

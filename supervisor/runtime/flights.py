@@ -18,7 +18,7 @@ from supervisor.runtime.probe import NetworkProbe
 from supervisor.runtime.runner import boottime, judged, run_check
 from supervisor.runtime.schedule import Pair
 
-MOST_IN_FLIGHT = 20_000
+MOST_IN_FLIGHT = 10_000
 STALL = 0.1
 """Seconds without a turn of our own that count as standing still."""
 STOOD_STILL = 0.5

@@ -1,6 +1,6 @@
 """A timer wheel: a hundred thousand cadences for the price of a list. Pure: the caller brings the time.
 
-Items wait in slots of 10 ms, taken modulo one turn; what lies further than a turn away goes round again. An item carries
+Items wait in slots of 5 ms, taken modulo one turn; what lies further than a turn away goes round again. An item carries
 its own due time and knows where it waits, so that it costs nothing beside itself. Adding and removing cost the same
 however many items there are.
 """
@@ -39,7 +39,7 @@ T = TypeVar("T", bound=Timed)
 class Wheel(Generic[T]):
     """Items by the time they are due. Never early; late by less than one slot."""
 
-    def __init__(self, now: float, slot: float = 0.01, slots: int = 4096) -> None:
+    def __init__(self, now: float, slot: float = 0.005, slots: int = 8192) -> None:
         """Start turning at `now`."""
         self._slot = slot
         self._slots: list[list[T]] = [[] for _ in range(slots)]

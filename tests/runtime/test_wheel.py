@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from supervisor.runtime.wheel import Timed, Wheel, phase
 
-SLOTS = 512  # a turn of 5 s, so that the longest delay goes round it twice and more
+SLOTS = 1024  # a turn of 5 s, so that the longest delay goes round it twice and more
 LONGEST = 15.0
 DELAYS = st.lists(st.floats(0, LONGEST), min_size=1, max_size=50)
 
