@@ -101,12 +101,16 @@ class Rounds:
         others waiting for that.
         """
         self._queue |= dict.fromkeys(names)
+        if not self._queue or not self._left:
+            return
         for name in list(islice(self._queue, self._left)):
             del self._queue[name]
             self._left -= 1
             fleet = self._ctx.owners.get(name)
             if fleet is not None:
                 self.visit(fleet, name)
+        if not self._queue:
+            self._queue = {}  # one that was long stays slow to read
 
     def _count_failure(self, fleet: Fleet, chart: Chart, health: Health) -> None:
         """Count a machine that turns sick by itself; what many share says nothing of how long one lives."""

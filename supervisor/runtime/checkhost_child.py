@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import inspect
 import os
 import resource
@@ -30,6 +29,7 @@ from supervisor.runtime.asking import Asker, Prepared
 from supervisor.runtime.batch import Batch
 from supervisor.runtime.custody import Custody
 from supervisor.runtime.flights import GRACE, Flights
+from supervisor.runtime.garbage import keep_short
 from supervisor.runtime.lean import LeanAsker
 from supervisor.runtime.probe import NetworkProbe
 from supervisor.runtime.runner import boottime
@@ -41,8 +41,6 @@ FLUSH = 0.05
 LARGEST_BATCH = 500
 LOOPBACK_EVERY = 5.0
 LOOPBACK_LIMIT = 2.0
-SETTLED = 1000
-"""So many instances more than the last time, and the collector of garbage is told to walk past them all."""
 
 
 class Benched(Check):
@@ -71,7 +69,6 @@ class Host:
         self.deaf = ""  # why that listener could not be reached the last time
         self.missed = 0
         self.lags: list[float] = []
-        self.settled = 0
 
     # -- what to watch
 
@@ -192,13 +189,6 @@ class Host:
             if self.custody is not None:
                 stats["slow"] = self.custody.look()
             self.writer.write(pack(stats))
-            self._settle()
-
-    def _settle(self) -> None:
-        """Let the garbage collector walk past those we watch: it would stop us for a tenth of a second each time."""
-        if len(self.schedule) >= self.settled + SETTLED:
-            self.settled = len(self.schedule)
-            gc.freeze()
 
 
 async def serve(name: str, fd: int, flight: int) -> None:
@@ -237,7 +227,7 @@ def main() -> None:
     arguments = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    gc.freeze()
+    keep_short()
     try:
         uvloop.run(serve(arguments.name, arguments.fd, arguments.flight))
     except KeyboardInterrupt:

@@ -33,6 +33,7 @@ from supervisor.ports import Clock
 log = structlog.get_logger()
 
 TICK = 1.0  # seconds: the engine looks at least this often, so that lost time is noticed
+LEAST = 0.02  # seconds: looks that are planned closer together than this are taken together
 RETRY = 1.0  # seconds between tries while the store refuses
 DURABLE = (StepFinished, OperatorAsked, MessageTold)
 
@@ -66,7 +67,7 @@ class Inbox:
 
     async def take(self, seconds: float) -> list[Signal]:
         """Return what is there, or wait for the first signal, at most so long. Everybody else gets a turn meanwhile."""
-        if self._waiting or seconds <= 0:
+        if self._waiting:
             await asyncio.sleep(0)  # an engine that is late must not keep those from their turn who wait for it
         else:
             try:
@@ -115,7 +116,7 @@ class Loop:
         next_look: float | None = self._clock.now().boot
         while True:
             now = self._clock.now().boot
-            wait = TICK if next_look is None else min(TICK, max(0.0, next_look - now))
+            wait = TICK if next_look is None else min(TICK, max(LEAST, next_look - now))
             batch = await self._inbox.take(wait)
             async with self.stable:
                 turn = await self._turn([*self._kept, *batch] or [Woke()])
