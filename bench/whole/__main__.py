@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.whole.daemon import Daemon, hurry
+from bench.whole.picture import picture
 from bench.whole.target import Target, enter
 from bench.whole.watch import Second, summary, watch
 
@@ -67,6 +68,7 @@ def main() -> None:
         kept["seconds"] = {name: [asdict(second) for second in seconds] for name, seconds in seen.items()}
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "whole.json").write_text(json.dumps(kept, indent=1) + "\n")
+        (arguments.out / "whole.svg").write_text(picture(seen))
 
 
 def weigh_empty(folder: Path, mode: str) -> int:

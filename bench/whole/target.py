@@ -32,7 +32,7 @@ http {{
     keepalive_requests 100000000;
     geo $server_addr $hangs_up {{ default 0; include {folder}/refusing.conf; }}
     server {{
-        listen {port} backlog=65535;
+        listen {port} backlog=65535 reuseport;
         location / {{ if ($hangs_up) {{ return 444; }} default_type text/plain; return 200 "ok"; }}
     }}
 }}
@@ -75,7 +75,7 @@ class Target:
         self._silent = []
         for number in numbers:
             made = socket.socket()
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as nginx, whose is every address else
             made.bind((address_of(number), PORT))
             made.listen(QUEUE)
             self._silent.append(made)

@@ -10,7 +10,7 @@ from statistics import median
 
 from bench.whole.daemon import Daemon
 
-LINE = re.compile(rb"^(sickbay_\w+)(?:\{([^}]*)\})? (\S+)$", re.M)
+LINE = re.compile(rb"^(sickbay_\w+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 PAGES_EVERY = 15
 
 

@@ -18,7 +18,7 @@ from supervisor.runtime.wire import Message
 Row: TypeAlias = list[Any]  # Any: JSON
 
 MICRO = 1e6
-SHORT = 4
+SHORT, LONG = 4, 7
 STATUS = {str(status): status for status in Status}
 
 
@@ -73,6 +73,8 @@ def read(rows: Iterable[Row], instances: Container[str], checks: Mapping[str, st
             found.append(Result(name, known, passed, False, begun, done, "", plain))
         else:
             status, silent, text = STATUS[row[4]], bool(row[5]), row[6]
-            metrics = row[7] if len(row) > 7 else plain
+            metrics = row[7] if len(row) > LONG else plain
+            if not isinstance(text, str) or not isinstance(metrics, Mapping):
+                raise TypeError(f"a result with {type(text).__name__} and {type(metrics).__name__}")
             found.append(Result(name, known, status, silent, begun, done, text, metrics))
     return found

@@ -87,12 +87,12 @@ class Provider:
     Options: ClassVar[type[BaseModel]] = Options
 
     @classmethod
-    def offline(cls, options: Any, version: str) -> Offer | None:  # Any: the contract's
+    def offline(cls, options: Any, version: str) -> Offer | None:  # noqa: ARG003  # the contract's
         """Return the only offer."""
         return OFFER
 
     @classmethod
-    def open(cls, fleet: str, options: Any, version: str, state: Path, uid: str) -> ListedCloud:  # Any: as above
+    def open(cls, fleet: str, options: Any, version: str, state: Path, uid: str) -> ListedCloud:  # noqa: ARG003  # as above
         """Open a fleet."""
         return ListedCloud(fleet, options.machines)
 
