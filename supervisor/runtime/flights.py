@@ -6,6 +6,7 @@ A check that asks one question goes by the `Asker`, without a task; any other ha
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TypeAlias
@@ -18,7 +19,9 @@ from supervisor.runtime.probe import NetworkProbe
 from supervisor.runtime.runner import boottime, judged, run_check
 from supervisor.runtime.schedule import Pair
 
-MOST_IN_FLIGHT = 10_000
+MOST_IN_FLIGHT = 40_000
+SPARE = 1000
+"""Descriptors that are left for all else."""
 STALL = 0.1
 """Seconds without a turn of our own that count as standing still."""
 STOOD_STILL = 0.5
@@ -68,6 +71,7 @@ class Flights:
         self._turned = boottime()
         self._flying = 0
         self._flying_asked = 0
+        self._most = min(MOST_IN_FLIGHT, max(SPARE, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE))
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked: dict[Pair, None] = {}  # wait to be run besides the schedule, the first asked first
 
@@ -84,7 +88,7 @@ class Flights:
 
     def start(self, pair: Pair, now: float) -> bool:
         """Start a run whose turn it is; return False where it can't be now."""
-        if pair.flight is None and self._flying < MOST_IN_FLIGHT:
+        if pair.flight is None and self._flying < self._most:
             self._launch(pair, now, asked=False)
             return True
         if pair.flight is not None:
@@ -111,7 +115,7 @@ class Flights:
 
     def _start_asked(self) -> None:
         """Who is in flight waits for its turn: that answer was on its way before anybody asked, and proves nothing."""
-        room = min(MOST_ASKED - self._flying_asked, MOST_IN_FLIGHT - self._flying)
+        room = min(MOST_ASKED - self._flying_asked, self._most - self._flying)
         ready = (pair for pair in list(self._asked) if pair.flight is None)
         for pair in islice(ready, max(0, room)):
             del self._asked[pair]
