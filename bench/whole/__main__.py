@@ -25,6 +25,7 @@ from bench.whole.target import Target, enter
 from bench.whole.watch import Second, summary, watch
 
 SETTLE = 30.0
+SHIFT = 15.0
 PHASES = ("well", "hanging", "refusing", "nobody", "again", "restarted")
 
 
@@ -61,7 +62,7 @@ def main() -> None:
     figures = {name: summary(seconds) for name, seconds in seen.items()}
     for name, one in figures.items():
         one["bytes_each"] = (one["megabytes"] * 1e6 - empty) / arguments.machines
-        print(f"{name:10}", "  ".join(f"{key} {value:.4g}" for key, value in one.items()))
+        print(f"{name:12}", "  ".join(f"{key} {value:.4g}" for key, value in one.items()))
     print(f"stopping took {took:.1f}s")
     if arguments.out:
         kept = {"machines": arguments.machines, "empty_bytes": empty, "figures": figures}
@@ -110,8 +111,10 @@ def play(
             case "restarted":
                 daemon.stop()
                 daemon.start()
+        if name in ("hanging", "refusing"):  # what the change itself does to nginx is told apart
+            seen[f"to {name}"] = watch(daemon, SHIFT, zero)
         seen[name] = watch(daemon, lasts, zero)
-        print(f"{name:10}", {key: round(value, 4) for key, value in summary(seen[name]).items()}, flush=True)
+        print(f"{name:12}", {key: round(value, 4) for key, value in summary(seen[name]).items()}, flush=True)
     return seen
 
 
