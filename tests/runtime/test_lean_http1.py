@@ -6,6 +6,7 @@ import io
 import socket
 from collections.abc import Iterable
 from http.client import HTTPResponse
+from itertools import pairwise
 from typing import cast
 
 import pytest
@@ -52,19 +53,27 @@ ANSWERS = {
     ),
     "another protocol": (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h\r\n\r\n", "101 {'Upgrade': 'h'} b'' 0"),
     "after interim ones": (
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+        + OK
+        + b"Content-Length: 0\r\n\r\n",
         "200 {'Content-Length': '0'} b'' 0",
     ),
     "without a reason": (b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", "200 {'Content-Length': '0'} b'' 0"),
     "without carriage returns": (b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", "200 {'Content-Length': '2'} b'ok' 2"),
-    "a folded field": (OK + b"A: b\r\n  c\r\nContent-Length: 0\r\n\r\n", "200 {'A': 'b c', 'Content-Length': '0'} b'' 0"),
+    "a folded field": (
+        OK + b"A: b\r\n  c\r\nContent-Length: 0\r\n\r\n",
+        "200 {'A': 'b c', 'Content-Length': '0'} b'' 0",
+    ),
     "a field twice": (OK + b"A: 1\r\nA: 2\r\nContent-Length: 0\r\n\r\n", "200 {'A': '1', 'Content-Length': '0'} b'' 0"),
     "one length twice": (OK + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\nx", "200 {'Content-Length': '1'} b'x' 1"),
     "a length and chunks": (
         OK + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
         "200 {'Content-Length': '1', 'Transfer-Encoding': 'chunked'} b'ab' 2",
     ),
-    "a large one": (OK + b"Content-Length: 70000\r\n\r\n" + b"x" * 70000, f"200 {{'Content-Length': '70000'}} {b'x' * 40!r} {KEPT}"),
+    "a large one": (
+        OK + b"Content-Length: 70000\r\n\r\n" + b"x" * 70000,
+        f"200 {{'Content-Length': '70000'}} {b'x' * 40!r} {KEPT}",
+    ),
     "a large one that never ends": (OK + b"\r\n" + b"x" * 70000, f"200 {{}} {b'x' * 40!r} {KEPT}"),
     "nothing": (b"", "broken answer (closed without one)"),
     "half a status line": (b"HTTP/1.1 20", "broken answer (cut short)"),
@@ -83,7 +92,10 @@ ANSWERS = {
     "a length below nothing": (OK + b"Content-Length: -1\r\n\r\n", "broken answer (no length)"),
     "a length of a hundred digits": (OK + b"Content-Length: " + b"9" * 100 + b"\r\n\r\n", "broken answer (no length)"),
     "a chunk of words": (OK + b"Transfer-Encoding: chunked\r\n\r\nfive\r\n", "broken answer (no size of a chunk)"),
-    "a chunk longer than it says": (OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", "broken answer (too long a chunk)"),
+    "a chunk longer than it says": (
+        OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
+        "broken answer (too long a chunk)",
+    ),
     "a thousand fields": (OK + b"A: b\r\n" * 1000 + b"\r\n", "broken answer (too many fields)"),
     "a long line": (OK + b"A: " + b"b" * 9000 + b"\r\n\r\n", "broken answer (too long a line)"),
     "a reason without end": (b"HTTP/1.1 200 " + b"x" * 9000, "broken answer (too long a line)"),
@@ -118,7 +130,15 @@ def test_the_status_alone_is_read_wherever_the_line_is_split(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["nothing", "half a status line", "another language", "HTTP/2", "a status of words", "a reason without end", "interim answers without end"],
+    [
+        "nothing",
+        "half a status line",
+        "another language",
+        "HTTP/2",
+        "a status of words",
+        "a reason without end",
+        "interim answers without end",
+    ],
 )
 def test_what_has_no_status_is_no_answer(name: str) -> None:
     """In the same words, however much of an answer is wanted."""
@@ -170,7 +190,7 @@ def test_a_good_answer_is_read_as_the_library_reads_it(answer: bytes, cuts: list
     """Status, fields and body are the same, wherever the answer is cut."""
     reader = whole()
     places = sorted({0, len(answer), *(cut for cut in cuts if cut < len(answer))})
-    pieces = [answer[a:b] for a, b in zip(places, places[1:], strict=False)]
+    pieces = [answer[a:b] for a, b in pairwise(places)]
     if not any(reader.take(piece) for piece in pieces):
         reader.end()
     read = reader.answer(0.0)
@@ -229,7 +249,10 @@ def read_tcp(until: bytes, pieces: Iterable[bytes]) -> bytes:
         (HttpQuestion(80, "/a"), "GET /a HTTP/1.1|Host: h|User-Agent: sickbay|Connection: close||"),
         (HttpQuestion(8080, keep=True), "GET / HTTP/1.1|Host: h:8080|User-Agent: sickbay||"),
         (HttpQuestion(443, tls=True, keep=True), "GET / HTTP/1.1|Host: h|User-Agent: sickbay||"),
-        (HttpQuestion(80, headers={"host": "x", "A": "b"}, keep=True), "GET / HTTP/1.1|Host: x|User-Agent: sickbay|A: b||"),
+        (
+            HttpQuestion(80, headers={"host": "x", "A": "b"}, keep=True),
+            "GET / HTTP/1.1|Host: x|User-Agent: sickbay|A: b||",
+        ),
         (HttpQuestion(80, headers={"user-agent": "me"}, keep=True), "GET / HTTP/1.1|Host: h|user-agent: me||"),
     ],
 )

@@ -82,8 +82,8 @@ class Conversation:
             self.fd = sock.fileno()
             if self.form.resets:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            # The handshake's last word goes with the request; where there is none, with the reset.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+            if self.form.speaks:  # the handshake's last word goes with the request, or with the reset
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
             number = sock.connect_ex((address, self.form.port))
             if number not in (0, errno.EINPROGRESS):
                 raise OSError(number, os.strerror(number))

@@ -26,6 +26,8 @@ class Form(Prepared):
     tls: bool = False
     verify: bool = False
     keep: bool = False
+    speaks: bool = True
+    """Whether the first word is ours, or there is none at all."""
     resets: bool = True
     """Whether closing resets the connection: what was sent may be lost by that."""
 

@@ -6,7 +6,9 @@ Lenient where that is harmless, as clients are: a line may end without its carri
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from supervisor.runtime.lean.reading import broken
 
@@ -15,21 +17,23 @@ MOST_HEAD = 64 * 1024
 MOST_FIELDS = 128
 LONGEST_LINE = 8190
 SWITCHING = 101
+BODILESS = frozenset({SWITCHING, 204, 304})
 
 BLANK = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"HTTP/1\.(\d) ([1-9]\d\d)(?: [^\r\n]*)?\r?\n")
 _FIELD = re.compile(rb"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\0\r\n]*)\r?\n", re.MULTILINE)
 _FOLD = re.compile(rb"[ \t]*\r?\n[ \t]+")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+_FRAMING = (b"connection", b"transfer-encoding", b"content-length")
 _START = b"HTTP/1."
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Head:
     """Status and fields, and how the body ends."""
 
     status: int
-    fields: list[tuple[bytes, bytes]]
+    fields: Sequence[tuple[bytes, bytes]] = ()
     length: int | None = None
     """The body's bytes; None when it is `chunked`, or ends with the connection."""
     chunked: bool = False
@@ -44,16 +48,17 @@ def is_interim(status: int) -> bool:
 
 def status_of(seen: bytes) -> int:
     """Return the status of an answer that begins so, 0 when that is still to come. Raises `Refusal` when it can't come."""
-    found = _STATUS.match(seen)
-    if found is not None:
+    whole = b"\n" in seen
+    if whole and (found := _STATUS.match(seen)) is not None:
         return int(found[2])
-    if b"\n" in seen or not seen.startswith(_START[: len(seen)]):
+    if whole or not seen.startswith(_START[: len(seen)]):
         raise broken("not HTTP")
     if len(seen) > LONGEST_LINE:
         raise broken("too long a line")
     return 0
 
 
+@lru_cache(maxsize=32)  # the machines of a fleet say the same, but for the second
 def head_of(block: bytes) -> Head:
     """Read a head, without the empty line that ends it. Raises `Refusal`."""
     first = _STATUS.match(block)
@@ -61,29 +66,20 @@ def head_of(block: bytes) -> Head:
         raise broken("not HTTP")
     if len(block) > LONGEST_LINE and max(map(len, block.split(b"\n"))) > LONGEST_LINE:
         raise broken("too long a line")
-    fields = _fields(block, first.end())
-    head = Head(int(first[2]), fields, closes=first[1] == b"0")
-    lengths: set[bytes] = set()
-    coding = b""
-    for name, value in fields:
-        match name.lower():
-            case b"content-length":
-                lengths.update(length.strip() for length in value.split(b","))
-            case b"transfer-encoding":
-                coding = value.strip().lower()
-            case b"connection":
-                head.closes = head.closes or b"close" in value.lower()
-            case _:
-                pass
-    if coding:
-        head.chunked = coding.endswith(b"chunked")
-        head.closes = head.closes or bool(lengths)  # who says both may have been tricked, or tricks
-    elif lengths:
-        length = lengths.pop()
-        if lengths or not _LENGTH.fullmatch(length):
-            raise broken("no length")
-        head.length = int(length)
-    return head
+    status, fields = int(first[2]), _fields(block, first.end())
+    said = {wanted: [value for name, value in fields if name.lower() == wanted] for wanted in _FRAMING}
+    closes = first[1] == b"0" or any(b"close" in value.lower() for value in said[b"connection"])
+    codings, lengths = said[b"transfer-encoding"], said[b"content-length"]
+    if codings:
+        chunked = codings[-1].strip().lower().endswith(b"chunked")
+        # Who tells a length, too, may have been tricked, or tricks.
+        return Head(status, fields, chunked=chunked, closes=closes or not chunked or bool(lengths))
+    if not lengths:
+        return Head(status, fields, closes=closes or status not in BODILESS)
+    length, *others = {length.strip() for value in lengths for length in value.split(b",")}
+    if others or not _LENGTH.fullmatch(length):
+        raise broken("no length")
+    return Head(status, fields, int(length), closes=closes)
 
 
 def _fields(block: bytes, start: int) -> list[tuple[bytes, bytes]]:

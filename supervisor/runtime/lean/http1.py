@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from supervisor.api import HttpAnswer
 from supervisor.core.terms import Seconds
-from supervisor.runtime.lean.head import BLANK, LONGEST_LINE, MOST_HEAD, Head, head_of, is_interim, status_of
+from supervisor.runtime.lean.head import BLANK, BODILESS, LONGEST_LINE, MOST_HEAD, Head, head_of, is_interim, status_of
 from supervisor.runtime.lean.reading import KEPT, broken
 
 MOST_FRAMING = 128 * 1024
@@ -16,7 +16,7 @@ MOST_FRAMING = 128 * 1024
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(r"[!-~]+")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
-_BODILESS = frozenset({101, 204, 304})
+_NONE = Head(0)
 
 
 def request_parts(
@@ -80,7 +80,19 @@ class StatusReader:
 class AnswerReader:
     """Reads head and body, up to 64 KiB of it; `whole` says whether they are told, too. Its state is its next step."""
 
-    __slots__ = ("_at", "_bodiless", "_body", "_framing", "_head", "_left", "_seen", "_step", "_whole", "reusable")
+    __slots__ = (
+        "_at",
+        "_bodiless",
+        "_body",
+        "_framing",
+        "_head",
+        "_left",
+        "_looked",
+        "_seen",
+        "_step",
+        "_whole",
+        "reusable",
+    )
 
     def __init__(self, *, whole: bool, bodiless: bool) -> None:
         """Begin with nothing. An answer to HEAD is `bodiless`."""
@@ -88,7 +100,8 @@ class AnswerReader:
         self._bodiless = bodiless
         self._seen = b""  # what came
         self._at = 0  # how much of it is read
-        self._head = Head(0, [])
+        self._looked = 0  # how much of what is not read was searched for the end of the head
+        self._head = _NONE
         self._body = bytearray()
         self._left = 0  # bytes of the body, or of its chunk, that are to come
         self._framing = 0  # bytes that were read and are no body
@@ -121,22 +134,24 @@ class AnswerReader:
     # -- steps: each returns whether it is done, and the next one is to be taken
 
     def _read_head(self) -> bool:
-        blank = BLANK.search(self._seen, self._at)
+        blank = BLANK.search(self._seen, self._at + max(0, self._looked - 2))
         if blank is None:
-            status_of(self._seen[self._at :])
-            if self._framing + len(self._seen) - self._at > MOST_HEAD:
+            ahead = len(self._seen) - self._at
+            if self._framing + ahead > MOST_HEAD:
                 raise broken("too large a head")
+            if self._looked or status_of(self._seen[self._at :]):
+                self._looked = ahead
             return False
+        self._looked = 0
         head = self._head = head_of(self._seen[self._at : blank.start() + 1])
         self._advance(blank.end(), MOST_HEAD)
         if is_interim(head.status):
             return True
-        if self._bodiless or head.status in _BODILESS:
+        if self._bodiless or head.status in BODILESS:
             self._complete()
         elif head.chunked:
             self._step = AnswerReader._read_size
         elif head.length is None:
-            head.closes = True
             self._step = AnswerReader._read_until_close
         else:
             self._left = head.length
