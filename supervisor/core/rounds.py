@@ -20,8 +20,8 @@ from supervisor.core.model import Instance, Slot
 from supervisor.core.signals import InstanceMoved
 from supervisor.core.terms import COMING, SERVING, BootTime, Cause, Health, Lifecycle
 
-AT_ONCE = 500
-"""Machines of a queue that one step visits: a few hundredths of a second."""
+AT_ONCE = 250
+"""Machines of those spoken of that one step visits: a few hundredths of a second."""
 
 
 class Rounds:
