@@ -22,6 +22,8 @@ SCRIPT: dict[str, HttpAnswer] = {
     "/bad": http_answer(503),
 }
 
+BROKEN = {"/closes": b"", "/stops": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", "/garbage": b"hello\r\n"}
+
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer one HTTP request from the same script, or one line of TCP."""
@@ -32,6 +34,10 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while await reader.readline() not in (b"\r\n", b""):
             pass
         path = first.split()[1].decode()
+        if path in BROKEN:
+            writer.write(BROKEN[path])
+            writer.close()
+            return
         body = BODY if path == "/large" else SCRIPT[path].body
         writer.write(f"HTTP/1.1 {SCRIPT[path].status} X\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
     writer.close()
@@ -95,6 +101,16 @@ async def test_a_closed_port_is_a_refusal(side: Side) -> None:
     if not isinstance(probe, FakeProbe):
         with pytest.raises(Refusal, match="^connection refused$"):
             await probe.tcp.connect("127.0.0.1", side.closed)
+
+
+@pytest.mark.parametrize(
+    ("path", "why"), [("/closes", "closed without one"), ("/stops", "cut short"), ("/garbage", "not HTTP")]
+)
+async def test_what_is_no_answer_is_a_refusal_that_says_why(side: Side, path: str, why: str) -> None:
+    """In the same words."""
+    probe = scripted(side, Refusal(f"broken answer ({why})"))
+    with pytest.raises(Refusal, match=f"^broken answer \\({why}\\)$"):
+        await probe.http.get(f"http://127.0.0.1:{side.port}{path}")
 
 
 async def test_a_link_local_address_is_never_asked(side: Side) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import resource
+import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,6 +18,7 @@ import uvloop
 from supervisor.api import HttpAnswer, HttpQuestion, NoAnswer, Question, Refusal, TcpAnswer, TcpQuestion
 from supervisor.runtime.asking import Outcome, TimedOut
 from supervisor.runtime.lean import LeanAsker
+from supervisor.runtime.lean.asker import AT_ONCE
 from tests.runtime.nasty import ASKED, CLOSE, DRIP, HEARD, RESET, SILENCE, Authority, Nasty, Step
 
 pytestmark = pytest.mark.acceptance
@@ -286,6 +288,7 @@ async def test_closing_gives_everything_up() -> None:
         for host in ("127.0.0.1", "localhost"):
             asker.ask(asker.prepare(HttpQuestion(server.port)), host, GENEROUS, outcomes.append)
         await asyncio.sleep(0.01)
+        asker.ask(asker.prepare(TcpQuestion(1)), "127.0.0.1", GENEROUS, outcomes.append)  # refused at once
         await asker.close()
         await asyncio.sleep(0.01)
 
@@ -329,6 +332,20 @@ def test_thousands_at_once_are_all_answered_under_uvloop() -> None:
         return counts
 
     assert {"200": 1000, "refused: connection refused": 500} == uvloop.run(story())
+
+
+async def test_others_have_their_turn_between_some_answers(asker: LeanAsker) -> None:
+    """Hundreds of sockets with news at once are seen to by and by."""
+    with socket.create_server(("127.0.0.1", 0), backlog=500) as listener:
+        form = asker.prepare(TcpQuestion(listener.getsockname()[1]))
+        for _ in range(300):
+            asker.ask(form, "127.0.0.1", GENEROUS, lambda _: None)
+        steps = []
+        while before := asker.in_flight:
+            await asyncio.sleep(0)
+            steps.append(before - asker.in_flight)
+
+    assert max(steps) <= AT_ONCE
 
 
 KEEP = (ASKED, OK, ASKED, OK, ASKED, OK, SILENCE)

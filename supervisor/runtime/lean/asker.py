@@ -97,6 +97,7 @@ class LeanAsker:
         """Give everything up."""
         for conversation in [one for queue in self._queues.values() for one in queue]:
             conversation.cancel()
+        self._ended.clear()
         self._kept.close()
         if self._sweeping is not None:
             self._sweeping.cancel()

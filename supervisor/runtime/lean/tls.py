@@ -6,6 +6,7 @@ handshake, and a certificate that has gone bad is seen by then.
 
 from __future__ import annotations
 
+import errno
 import ssl
 from time import monotonic
 from typing import TypeAlias
@@ -25,7 +26,7 @@ SIZE = 16 * 1024
 class Channel:
     """One connection's cipher: bytes of the wire on one side, plain ones on the other."""
 
-    __slots__ = ("_incoming", "_outgoing", "_tls", "key", "open")
+    __slots__ = ("_incoming", "_outgoing", "_tls", "_told", "key", "open")
 
     def __init__(self, context: ssl.SSLContext, key: Key, session: ssl.SSLSession | None) -> None:
         """Begin; `open` once the handshake is over."""
@@ -33,6 +34,7 @@ class Channel:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=key[0], session=session)
         self.key = key
         self.open = False
+        self._told = False
 
     def shake(self, received: bytes = b"") -> bool:
         """Go on with the handshake; return whether it is over. Raises `Refusal`."""
@@ -68,8 +70,9 @@ class Channel:
         return plain
 
     def session(self) -> ssl.SSLSession | None:
-        """Return what a later handshake can resume; None after one that was resumed itself."""
-        return None if self._tls.session_reused else self._tls.session
+        """Return, once, what a later handshake can resume; None where this one was resumed itself."""
+        told, self._told = self._told, True
+        return None if told or self._tls.session_reused else self._tls.session
 
 
 class Sessions:
@@ -98,7 +101,10 @@ class Sessions:
         if session is not None and since + SESSION_LIFE < monotonic():
             del self._known[key]
             session = None
-        return Channel(self.context(verify=verify), key, session)
+        try:
+            return Channel(self.context(verify=verify), key, session)
+        except ValueError as error:
+            raise OSError(errno.EADDRNOTAVAIL, "no certificate can be for that name") from error
 
     def keep(self, channel: Channel) -> None:
         """Keep the session of a channel that has had its answer, while there is room: whoever is in, stays in."""
