@@ -28,6 +28,7 @@ from supervisor.plugins import Catalogue, discover, refuse_foreign_supervisor
 from supervisor.ports import Chat, Cloud
 from supervisor.runtime.checkhost import CheckHosts, CheckSpec
 from supervisor.runtime.clock import SystemClock
+from supervisor.runtime.garbage import keep_short
 from supervisor.runtime.notify import notify, watchdog_interval
 from supervisor.runtime.sentinels import Sentinels, SentinelSpec
 from supervisor.runtime.service import Service
@@ -107,6 +108,7 @@ class Daemon:
                 if self.config.history_kept
                 else None,
             )
+            keep_short()
             metrics = Metrics(service, {"prober": self.hosts.prober.stats, "plugins": self.hosts.plugins.stats})
             service.listeners.append(metrics.listen)
             server = Server(

@@ -96,9 +96,11 @@ class Engine:
         ctx.now = now
         turn = ctx.turn
         self._watch_clocks(now)
+        self._rounds.begin()
         for signal in signals:
             self._take(signal)
         self._rounds.visit_due()
+        self._rounds.visit_soon(())
         for fleet in ctx.fleets.values():
             for name in study.study(ctx, fleet):
                 self._rounds.visit(fleet, name)
@@ -149,8 +151,7 @@ class Engine:
             case InventorySeen():
                 fleet = ctx.fleets.get(signal.fleet)
                 if fleet is not None and signal.asked >= self._discard_before:
-                    for name in inventory.seen(ctx, fleet, signal):
-                        self._rounds.visit(fleet, name)
+                    self._rounds.visit_soon(inventory.seen(ctx, fleet, signal))
             case InventoryFailed():
                 fleet = ctx.fleets.get(signal.fleet)
                 if fleet is not None:
@@ -216,11 +217,7 @@ class Engine:
                 evidence.take(result)
             if not (quiet and evidence.is_quiet and chart.finding.health is healthy):
                 spoken[name] = None
-        owners = self.ctx.owners
-        for name in spoken:
-            fleet = owners.get(name)
-            if fleet is not None:
-                self._rounds.visit(fleet, name)
+        self._rounds.visit_soon(spoken)
 
     def _beats(self, beats: Sequence[Beat]) -> None:
         """Take signs of life. They heal nobody: a machine that lives may still not serve."""

@@ -69,19 +69,17 @@ def _not_at_rest(ctx: Context, fleet: Fleet, machines: Mapping[str, Machine], as
 
     Most of a large fleet are at rest at any time. For them `_present` would find nothing to do but this.
     """
-    charts, instances = fleet.charts, ctx.world.table(Instance)
-    terminated, quarantined = MachineState.TERMINATED, Lifecycle.QUARANTINED
-    rest: list[str] = []
-    for name in ctx.world.members[fleet.policy.name]:
-        machine, chart = machines.get(name), charts.get(name)
+    terminated = MachineState.TERMINATED
+    rest = [name for name in ctx.world.members[fleet.policy.name] if name not in fleet.charts]
+    for name, chart in fleet.charts.items():
+        machine = machines.get(name)
         if (
             machine is None
-            or chart is None
             or machine is not chart.machine
+            or not chart.observed  # as whoever is in quarantine
             or chart.stopped_since is not None
             or machine.state is terminated
             or machine.isolated
-            or instances[(name,)].lifecycle is quarantined
         ):
             rest.append(name)
             continue

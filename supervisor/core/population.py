@@ -82,6 +82,7 @@ class Population:
         self._tallies: dict[Label, _Tally] = {}
         self._left: dict[str, None] = {}
         self._hit: dict[Label, None] = {}  # labels with anybody sick
+        self._shared: dict[tuple[Label, ...], tuple[Label, ...]] = {}  # all there are, each kept once
 
     # -- edges
 
@@ -93,6 +94,9 @@ class Population:
         is_over = machine is not None and machine.state is MachineState.TERMINATED
         # A cloud shows what is over without much of what it shared.
         labels = known.labels if known is not None and is_over else labels_of(instance, machine)
+        if len(self._shared) > len(self.members):  # of members that have left
+            self._shared.clear()
+        labels = self._shared.setdefault(labels, labels)
         if known is None:
             known = self.members[instance.id] = Member((), machine, instance.image)
         elif known.labels == labels:

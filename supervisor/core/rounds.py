@@ -9,6 +9,8 @@ one that moves a machine out of probation, because that is a matter of its healt
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
+from itertools import islice
 
 from supervisor.core import diagnosis, inventory, learnt, plans, steadiness, triage
 from supervisor.core.context import Context
@@ -18,6 +20,9 @@ from supervisor.core.model import Instance, Slot
 from supervisor.core.signals import InstanceMoved
 from supervisor.core.terms import COMING, SERVING, BootTime, Cause, Health, Lifecycle
 
+AT_ONCE = 250
+"""Machines of those spoken of that one step visits: a few hundredths of a second."""
+
 
 class Rounds:
     """Who is to be judged next, and the judging of one. The plan of looks is not stored: a restart looks at all."""
@@ -26,12 +31,16 @@ class Rounds:
         """Begin with nobody planned: every machine gets its look when it is first spoken of."""
         self._ctx = ctx
         self._heap: list[tuple[BootTime, str]] = []
+        self._queue: dict[str, None] = {}  # to be visited, a few at each step
+        self._left = AT_ONCE  # of those, in this step
 
     def next_look(self) -> BootTime | None:
         """Return when the next machine or fleet wants to be looked at."""
         while self._heap and self._is_outdated(*self._heap[0]):
             heapq.heappop(self._heap)
         times = [f.look for f in self._ctx.fleets.values() if f.look is not None]
+        if self._queue:
+            times.append(self._ctx.now.boot)
         if self._heap:
             times.append(self._heap[0][0])
         return min(times, default=None)
@@ -80,6 +89,28 @@ class Rounds:
         if look is not None and look != chart.look:
             chart.look = look
             heapq.heappush(self._heap, (look, name))
+
+    def begin(self) -> None:
+        """Begin a step."""
+        self._left = AT_ONCE
+
+    def visit_soon(self, names: Iterable[str]) -> None:
+        """Visit these at once as far as a step allows it, the rest at the next steps, first come first served.
+
+        At the first sight of a large fleet, and when all of it fails, everybody is spoken of; one step must not keep all
+        others waiting for that.
+        """
+        self._queue |= dict.fromkeys(names)
+        if not self._queue or not self._left:
+            return
+        for name in list(islice(self._queue, self._left)):
+            del self._queue[name]
+            self._left -= 1
+            fleet = self._ctx.owners.get(name)
+            if fleet is not None:
+                self.visit(fleet, name)
+        if not self._queue:
+            self._queue = {}  # one that was long stays slow to read
 
     def _count_failure(self, fleet: Fleet, chart: Chart, health: Health) -> None:
         """Count a machine that turns sick by itself; what many share says nothing of how long one lives."""

@@ -7,16 +7,16 @@ is named, and benched: it is not run for a while, so that the others can go on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from supervisor.core.signals import NO_METRICS, AskNow, Command, Forget, Observe, Result, Stretch
-from supervisor.core.terms import Status
+from supervisor.core.signals import AskNow, Command, Forget, Observe, Result, Stretch
 from supervisor.core.text import clean
+from supervisor.runtime.batch import read
 from supervisor.runtime.bench import Bench
 from supervisor.runtime.flight import Culprit
 from supervisor.runtime.hostprocess import HostProcess
@@ -28,7 +28,8 @@ STALLED_AFTER = 10.0
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 30.0
 SLOW_AGAIN = 300.0
-STATUS = {str(status): status for status in Status}
+AT_ONCE = 2000
+"""Instances of which a host is told in one message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,18 @@ class ChildHost:
     """One child process and everything it was told, so that its successor can be told the same."""
 
     def __init__(
-        self, name: str, results: asyncio.Queue[Sequence[Result]], tell: Callable[[str], None] = lambda _: None
+        self,
+        name: str,
+        watched: Mapping[str, Observe],
+        results: asyncio.Queue[Sequence[Result]],
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Prepare; `run` starts the process. `tell` is given a sentence about each check that is benched."""
+        """Prepare; `run` starts the process, and tells it of everyone who is `watched`.
+
+        `tell` is given a sentence about each check that is benched.
+        """
         self.name = name
+        self._watched = watched
         self.stats = HostStats()
         self._results = results
         self._tell = tell
@@ -69,8 +78,7 @@ class ChildHost:
         self._slow: dict[str, float] = {}
         self._fleets: Mapping[str, Sequence[CheckSpec]] = {}
         self._paths: Sequence[Path] = ()
-        self._names: frozenset[str] = frozenset()
-        self._instances: dict[str, dict[str, Any]] = {}  # Any: JSON
+        self._names: dict[str, str] = {}
         self._stretch = 1.0
         self._loopback = 0
         self._writer: asyncio.StreamWriter | None = None
@@ -83,7 +91,7 @@ class ChildHost:
     def configure(self, fleets: Mapping[str, Sequence[CheckSpec]], paths: Sequence[Path]) -> None:
         """Take the checks of every fleet. Whoever was benched may play again."""
         self._fleets, self._paths = fleets, paths
-        self._names = frozenset(spec.name for specs in fleets.values() for spec in specs)
+        self._names = {spec.name: spec.name for specs in fleets.values() for spec in specs}
         self._bench.clear()
         self._send(self._configuration())
 
@@ -109,48 +117,21 @@ class ChildHost:
             },
         }
 
-    def apply(self, commands: Sequence[Command]) -> None:
-        """Take `Observe`, `Forget`, `AskNow` and `Stretch`."""
-        observed: list[dict[str, Any]] = []  # Any: JSON
-        forgotten: list[str] = []
-        asked: dict[str, None] = {}
-        for command in commands:
-            if isinstance(command, Observe):
-                item = {
-                    "id": command.instance,
-                    "fleet": command.fleet,
-                    "address": command.address,
-                    "zone": command.zone,
-                    "image": command.image,
-                    "version": command.version,
-                    "fast": command.fast,
-                }
-                known = self._instances.get(command.instance)
-                if known is not None and known["address"] != command.address:
-                    self._send({"type": "forget", "instances": [command.instance]})
-                self._instances[command.instance] = item
-                observed.append(item)
-            elif isinstance(command, Forget):
-                self._instances.pop(command.instance, None)
-                forgotten.append(command.instance)
-            elif isinstance(command, AskNow):
-                asked |= dict.fromkeys(command.instances)
-            elif isinstance(command, Stretch):
-                self._stretch = command.factor
-                self._send(self._stretching())
-        if observed:
-            self._send({"type": "observe", "instances": observed})
-        if forgotten:
-            self._send({"type": "forget", "instances": forgotten})
-        if asked:
-            self._send({"type": "ask", "instances": list(asked)})
+    def stretch(self, factor: float) -> None:
+        """Multiply the time limits."""
+        self._stretch = factor
+        self._send(self._stretching())
+
+    def send(self, message: bytes) -> None:
+        """Tell the child something that its successor will be told otherwise, or need not know."""
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(message)
 
     def _stretching(self) -> Message:
         return {"type": "stretch", "factor": self._stretch}
 
     def _send(self, message: Message) -> None:
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(pack(message))
+        self.send(pack(message))
 
     async def run(self) -> None:
         """Keep a child alive for ever; each death costs a growing pause."""
@@ -175,8 +156,8 @@ class ChildHost:
         try:
             self._send(self._configuration())
             self._send(self._stretching())
-            if self._instances:
-                self._send({"type": "observe", "instances": list(self._instances.values())})
+            for message in observing(list(self._watched.values())):
+                self.send(message)
             why = await self._read(host.reader)
         finally:
             self._writer = None
@@ -202,7 +183,7 @@ class ChildHost:
                 if message["type"] == "stats":
                     self._figures(message)
                 elif message["type"] == "results":
-                    await self._results.put([_result(item) for item in message["results"] if item[1] in self._names])
+                    await self._results.put(read(message["results"], self._watched, self._names))
             except TimeoutError:
                 return f"no sign of life for {STALLED_AFTER:.0f}s"
             except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -220,9 +201,14 @@ class ChildHost:
             self._send(self._configuration())
 
 
-def _result(item: list[Any]) -> Result:  # Any: JSON
-    metrics = item[7] if len(item) > 7 else NO_METRICS
-    return Result(item[0], item[1], STATUS[item[2]], bool(item[3]), float(item[4]), float(item[5]), item[6], metrics)
+def observing(watched: Sequence[Observe]) -> Iterator[bytes]:
+    """Tell of instances that are watched, a few thousand at a time: a host takes each message without a pause."""
+    for first in range(0, len(watched), AT_ONCE):
+        rows = [
+            [w.instance, w.fleet, w.address, w.zone, w.image, w.version, w.fast]
+            for w in watched[first : first + AT_ONCE]
+        ]
+        yield pack({"type": "observe", "instances": rows})
 
 
 class CheckHosts:
@@ -231,8 +217,9 @@ class CheckHosts:
     def __init__(self, tell: Callable[[str], None] = lambda _: None) -> None:
         """Prepare; `run` starts them. `tell` is given a sentence about each check that is benched."""
         self._queue: asyncio.Queue[Sequence[Result]] = asyncio.Queue(maxsize=1000)
-        self.prober = ChildHost("prober", self._queue)
-        self.plugins = ChildHost("plugins", self._queue, tell)
+        self._watched: dict[str, Observe] = {}
+        self.prober = ChildHost("prober", self._watched, self._queue)
+        self.plugins = ChildHost("plugins", self._watched, self._queue, tell)
         self._has_plugins = asyncio.Event()
 
     def configure(self, fleets: Mapping[str, Sequence[CheckSpec]], paths: Sequence[Path]) -> None:
@@ -245,8 +232,38 @@ class CheckHosts:
 
     def apply(self, commands: Sequence[Command]) -> None:
         """Take `Observe`, `Forget`, `AskNow` and `Stretch`; never blocks."""
-        self.prober.apply(commands)
-        self.plugins.apply(commands)
+        observed: list[Observe] = []
+        forgotten: list[str] = []
+        asked: dict[str, None] = {}
+        for command in commands:
+            match command:
+                case Observe():
+                    known = self._watched.get(command.instance)
+                    if known is not None and known.address != command.address:
+                        self._tell({"type": "forget", "instances": [command.instance]})
+                    self._watched[command.instance] = command
+                    observed.append(command)
+                case Forget():
+                    self._watched.pop(command.instance, None)
+                    forgotten.append(command.instance)
+                case AskNow():
+                    asked |= dict.fromkeys(command.instances)
+                case Stretch():
+                    for host in (self.prober, self.plugins):
+                        host.stretch(command.factor)
+                case _:
+                    pass
+        for message in observing(observed):
+            for host in (self.prober, self.plugins):
+                host.send(message)
+        if forgotten:
+            self._tell({"type": "forget", "instances": forgotten})
+        if asked:
+            self._tell({"type": "ask", "instances": list(asked)})
+
+    def _tell(self, message: Message) -> None:
+        for host in (self.prober, self.plugins):
+            host.send(pack(message))
 
     async def results(self) -> AsyncIterator[Sequence[Result]]:
         """Yield batches for ever."""

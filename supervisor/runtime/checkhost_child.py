@@ -9,66 +9,38 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import inspect
 import os
+import resource
 import socket
 import sys
 import time
 import traceback
-from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import uvloop
 
-from supervisor.api import Check, CheckResult, Instance, NoAnswer, Probe, Refusal
-from supervisor.core.duration import words
-from supervisor.core.terms import Status
+from supervisor.api import AskingCheck, Check, CheckResult, Instance, NoAnswer, Probe, Refusal
 from supervisor.core.text import clean
 from supervisor.plugins import discover
+from supervisor.runtime.asking import Asker, Prepared
+from supervisor.runtime.batch import Batch
 from supervisor.runtime.custody import Custody
+from supervisor.runtime.flights import GRACE, Flights
+from supervisor.runtime.garbage import keep_short
+from supervisor.runtime.lean import LeanAsker
 from supervisor.runtime.probe import NetworkProbe
-from supervisor.runtime.runner import Ran, boottime, run_check
-from supervisor.runtime.wheel import Wheel, phase
+from supervisor.runtime.runner import boottime
+from supervisor.runtime.schedule import Pair, Schedule, Spec
 from supervisor.runtime.wire import Message, pack, receive
 
-TICK = 0.01
+TICK = 0.005
 FLUSH = 0.05
 LARGEST_BATCH = 500
-MOST_IN_FLIGHT = 4000
-FASTEST = 0.2
-STALL = 0.1
-"""Seconds without a turn of our own that count as standing still."""
-STOOD_STILL = 0.5
-"""Seconds of standing still, or half the time limit, during which an answer that did not come proves nothing."""
-GRACE = 1.0
-"""Seconds that a check has to end once its time is up."""
-MOST_ASKED = 200
-"""Runs in flight besides the schedule: a challenge asks hundreds of machines at once, and must not starve the others."""
 LOOPBACK_EVERY = 5.0
 LOOPBACK_LIMIT = 2.0
-
-Pair = tuple[str, str]  # instance, check
-
-
-@dataclass(frozen=True, slots=True)
-class _Spec:
-    name: str
-    kind: str
-    file: str
-    check: Check
-    interval: float
-    timeout: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    task: asyncio.Task[None]
-    begun: float
-    limit: float  # its time limit, as it was stretched when it began
-    asked: bool  # besides the schedule
 
 
 class Benched(Check):
@@ -82,28 +54,21 @@ class Benched(Check):
 
 
 class Host:
-    """Cadence, runs in flight, and the batch of results on its way."""
+    """Schedule, runs in flight, and the batch of results on its way."""
 
-    def __init__(self, writer: asyncio.StreamWriter, custody: Custody | None = None) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, asker: Asker, custody: Custody | None = None) -> None:
         """Begin with nothing to watch; `custody` keeps an eye on foreign code."""
         self.custody = custody
         self.writer = writer
         self.probe = NetworkProbe()
-        self.specs: dict[str, dict[str, _Spec]] = {}
-        self.instances: dict[str, tuple[Instance, bool]] = {}
-        self.wheel: Wheel[Pair] = Wheel(boottime())
-        self.flying: dict[Pair, _Flight] = {}
-        self.asked: dict[Pair, None] = {}  # wait to be run besides the schedule, the first asked first
-        self.stretch = 1.0
+        self.asker = asker
+        self.schedule = Schedule(boottime())
+        self.flights = Flights(self.probe, asker, custody, self._report)
+        self.batch = Batch()
         self.loopback = 0  # the port of a listener of our parent's, 0 for none
         self.deaf = ""  # why that listener could not be reached the last time
-        self.told: dict[Pair, tuple[str, str]] = {}
-        self.batch: list[list[Any]] = []  # Any: JSON
-        self.started = 0
         self.missed = 0
         self.lags: list[float] = []
-        self.turned = boottime()
-        self.stood = 0.0  # seconds, since the start
 
     # -- what to watch
 
@@ -113,57 +78,45 @@ class Host:
             case "configure":
                 self._configure(message)
             case "observe":
-                for item in message["instances"]:
-                    fast = bool(item.pop("fast"))
-                    self._observe(Instance(**item), fast=fast)
+                for name, fleet, address, zone, image, version, fast in message["instances"]:
+                    instance = Instance(name, intern(fleet), address, intern(zone), intern(image), intern(version))
+                    self.schedule.observe(instance, boottime(), fast=bool(fast))
             case "forget":
                 for name in message["instances"]:
-                    self._forget(name)
+                    self.flights.forget(self.schedule.forget(name))
             case "ask":
                 for name in message["instances"]:
-                    self._ask(name)
+                    self.flights.ask(self.schedule.pairs(name))
             case "stretch":
-                self.stretch = max(1.0, float(message["factor"]))
+                self.flights.stretch = max(1.0, float(message["factor"]))
             case other:
                 raise ValueError(f"message {other!r} is not known")
 
     def _configure(self, message: Message) -> None:
         self.loopback = int(message["loopback"])
         catalogue = discover([Path(p) for p in message["paths"]])
-        self.specs = {
-            fleet: {c["name"]: _spec(c, catalogue.checks[c["kind"]].cls) for c in checks}
+        specs = {
+            fleet: {c["name"]: self._spec(c, catalogue.checks[c["kind"]].cls) for c in checks}
             for fleet, checks in message["fleets"].items()
         }
-        for instance, fast in list(self.instances.values()):
-            self._forget(instance.id)
-            self._observe(instance, fast=fast)
+        self.flights.forget_asked()
+        self.schedule.configure(specs, boottime())
 
-    def _observe(self, instance: Instance, *, fast: bool) -> None:
-        known = self.instances.get(instance.id)
-        self.instances[instance.id] = (instance, fast)
-        now = boottime()
-        for spec in self.specs.get(instance.fleet, {}).values():
-            pair = (instance.id, spec.name)
-            if known is None:
-                start = phase(f"{instance.id}/{spec.name}", spec.interval)
-                self.wheel.add(pair, now + (start - now) % (_pace(spec, fast=fast)))
-            elif known[1] != fast and pair not in self.flying:
-                self.wheel.add(pair, now + phase(f"{instance.id}/{spec.name}", _pace(spec, fast=fast)))
+    def _spec(self, told: dict[str, Any], cls: type[Check]) -> Spec:  # Any: JSON
+        check = Benched(why=told["benched"]) if told["benched"] else cls(**told["options"])
+        kind, file = told["kind"], inspect.getfile(cls)
+        prepared = self._prepared(check, kind, file) if isinstance(check, AskingCheck) else None
+        return Spec(told["name"], kind, file, check, told["interval"], told["timeout"], prepared)
 
-    def _forget(self, name: str) -> None:
-        known = self.instances.pop(name, None)
-        if known is None:
-            return
-        for check in self.specs.get(known[0].fleet, {}):
-            self.wheel.remove((name, check))
-            self.told.pop((name, check), None)
-            self.asked.pop((name, check), None)
-
-    def _ask(self, name: str) -> None:
-        """Have every check of an instance run besides its schedule; asked twice before it could run, it runs once."""
-        known = self.instances.get(name)
-        for check in self.specs.get(known[0].fleet, {}) if known else ():
-            self.asked[name, check] = None
+    def _prepared(self, check: AskingCheck, kind: str, file: str) -> Prepared | None:
+        """Return what a check asks; None for one that must run as a coroutine, which then tells what is wrong with it."""
+        if type(check).run is not AskingCheck.run:
+            return None
+        try:
+            question = self.custody.call(kind, file, check.question) if self.custody else check.question()
+            return self.asker.prepare(question)
+        except Exception:  # noqa: BLE001  # a plugin may raise anything
+            return None
 
     # -- running
 
@@ -171,102 +124,29 @@ class Host:
         """Start what is due, for ever."""
         while True:
             now = boottime()
-            self.stood = self._stood(now)
-            self.turned = now
-            for pair, due in self.wheel.advance(now):
+            self.flights.turn(now)
+            for pair, due in self.schedule.due(now):
                 self._start(pair, due)
-            if self.asked:
-                self._start_asked()
             await asyncio.sleep(TICK)
 
-    def _stood(self, now: float) -> float:
-        """Return for how many seconds we have stood still, all together."""
-        return self.stood + (now - self.turned if now - self.turned > STALL else 0.0)
-
     def _start(self, pair: Pair, due: float) -> None:
-        known = self.instances.get(pair[0])
-        spec = self.specs.get(known[0].fleet, {}).get(pair[1]) if known else None
-        if known is None or spec is None:
-            return
-        instance, fast = known
-        now = boottime()
-        pace = _pace(spec, fast=fast)
-        following = due + pace
-        if following <= now:  # time was lost: go on from now, on the same phase
-            lost = int((now - due) / pace)
-            self.missed += lost
-            following = due + (lost + 1) * pace
-        self.wheel.add(pair, following)
-        if pair in self.flying or len(self.flying) >= MOST_IN_FLIGHT:
-            flight = self.flying.get(pair)
-            self.missed += 0 if flight is not None and (fast or flight.asked) else 1
-            self._press(pair, now)
-            return
-        self.lags.append(now - due)
-        self._launch(pair, spec, instance, now, asked=False)
+        flight, now = pair.flight, boottime()
+        if self.flights.start(pair, now):
+            self.lags.append(now - due)
+        elif flight is None or not (pair.watched.fast or flight.asked):
+            self.missed += 1
 
-    def _start_asked(self) -> None:
-        """Start what was asked besides the schedule, as far as there is room.
-
-        Who is in flight waits for its turn: that answer was on its way before anybody asked, and proves nothing.
-        """
-        room = min(MOST_ASKED - sum(1 for f in self.flying.values() if f.asked), MOST_IN_FLIGHT - len(self.flying))
-        ready = (pair for pair in list(self.asked) if pair not in self.flying)
-        for pair in islice(ready, max(0, room)):
-            del self.asked[pair]
-            known = self.instances.get(pair[0])
-            spec = self.specs.get(known[0].fleet, {}).get(pair[1]) if known else None
-            if known is not None and spec is not None:
-                self._launch(pair, spec, known[0], boottime(), asked=True)
-
-    def _launch(self, pair: Pair, spec: _Spec, instance: Instance, now: float, *, asked: bool) -> None:
-        self.started += 1
-        # However slow we are ourselves, an answer comes before the same question is due again.
-        limit = min(spec.timeout * self.stretch, max(spec.interval, spec.timeout))
-        task = asyncio.create_task(self._run(pair, spec, instance, limit), name=f"{pair[1]} of {pair[0]}")
-        self.flying[pair] = _Flight(task, now, limit, asked)
-
-    def _press(self, pair: Pair, now: float) -> None:
-        """Cancel a run again that goes on although it was told that its time is up, and say so."""
-        flight = self.flying.get(pair)
-        if flight is not None and now - flight.begun > flight.limit + GRACE:
-            flight.task.cancel()
-            text = f"the check goes on, {words(now - flight.begun)} after it began, though its time was up; mend it"
-            self._report(pair, Ran(CheckResult.unknown(text), now, now))
-
-    async def _run(self, pair: Pair, spec: _Spec, instance: Instance, limit: float) -> None:
-        stood = self.stood
-        running = run_check(spec.check, instance, self.probe, limit)
-        try:
-            ran = await (self.custody.hold(spec.kind, spec.file, running) if self.custody else running)
-        finally:
-            self.flying.pop(pair, None)
-        if ran.result.silent and self._stood(boottime()) - stood > min(STOOD_STILL, limit / 2):
-            # The answer may have come and waited: our own standing still is no instance's silence.
-            ran = replace(ran, result=CheckResult.unknown("the check host itself stood still meanwhile"))
-        if pair[0] in self.instances:
-            self._report(pair, ran)
-
-    def _report(self, pair: Pair, ran: Ran) -> None:
-        result = ran.result
-        text = result.text
-        if result.status is Status.OK:  # a pass is told in words once, when it is new
-            if self.told.get(pair) == ("ok", text):
-                text = ""
-            else:
-                self.told[pair] = ("ok", text)
-        else:
-            self.told.pop(pair, None)
-        item = [pair[0], pair[1], str(result.status), int(result.silent), round(ran.sent, 6), round(ran.done, 6), text]
-        self.batch.append([*item, dict(result.metrics)] if result.metrics else item)
+    def _report(self, pair: Pair, result: CheckResult, sent: float, done: float) -> None:
+        self.batch.add(pair, result, sent, done)
         if len(self.batch) >= LARGEST_BATCH:
             self.flush()
 
     def flush(self) -> None:
         """Send the results that wait."""
-        if self.batch and not self.writer.transport.is_closing():
-            self.writer.write(pack({"type": "results", "results": self.batch}))
-        self.batch = []
+        if self.batch:
+            message = self.batch.take()
+            if not self.writer.transport.is_closing():
+                self.writer.write(pack(message))
 
     async def flushing(self) -> None:
         """Flush for ever; the parent's back pressure stops us here, never a check."""
@@ -297,9 +177,9 @@ class Host:
             lags, self.lags = sorted(self.lags), []
             stats = {
                 "type": "stats",
-                "started": self.started,
-                "missed": self.missed,
-                "in_flight": len(self.flying),
+                "started": self.flights.started,
+                "missed": self.missed + self.schedule.missed,
+                "in_flight": len(self.flights),
                 "loop_lag": max(0.0, time.monotonic() - begun - 1.0),
                 "lag_p50": lags[len(lags) // 2] if lags else 0.0,
                 "lag_p99": lags[int(len(lags) * 0.99)] if lags else 0.0,
@@ -311,20 +191,11 @@ class Host:
             self.writer.write(pack(stats))
 
 
-def _spec(told: dict[str, Any], cls: type[Check]) -> _Spec:  # Any: JSON
-    check = Benched(why=told["benched"]) if told["benched"] else cls(**told["options"])
-    return _Spec(told["name"], told["kind"], inspect.getfile(cls), check, told["interval"], told["timeout"])
-
-
-def _pace(spec: _Spec, *, fast: bool) -> float:
-    return max(FASTEST, spec.interval / 5) if fast and spec.interval > FASTEST else spec.interval
-
-
 async def serve(name: str, fd: int, flight: int) -> None:
     """Serve the parent at the other end of the socket, until it closes."""
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=fd))
     custody = Custody(fd, flight) if name == "plugins" else None
-    host = Host(writer, custody)
+    host = Host(writer, LeanAsker(), custody)
     loops = [
         asyncio.create_task(host.turn(), name="turn"),
         asyncio.create_task(host.flushing(), name="flushing"),
@@ -337,10 +208,11 @@ async def serve(name: str, fd: int, flight: int) -> None:
         while (message := await receive(reader)) is not None:
             host.take(message)
     finally:
-        tasks = [*loops, *(flight.task for flight in host.flying.values())]
+        tasks = [*loops, *host.flights.tasks]
         for task in tasks:
             task.cancel()
         _, stuck = await asyncio.wait(tasks, timeout=GRACE)
+        await host.asker.close()
         await host.probe.close()
         if stuck:  # a check that will not be cancelled must not keep us either
             os._exit(1)
@@ -353,7 +225,9 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--flight", type=int, required=True)
     arguments = parser.parse_args()
-    gc.freeze()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    keep_short()
     try:
         uvloop.run(serve(arguments.name, arguments.fd, arguments.flight))
     except KeyboardInterrupt:

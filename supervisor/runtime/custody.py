@@ -8,12 +8,14 @@ import resource
 import socket
 import sys
 from collections import Counter
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from supervisor.runtime import stragglers
 from supervisor.runtime.flight import Recorder, current_label
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 MOST_MEMORY = 768 * 1024**2
@@ -41,6 +43,10 @@ class Custody:
     async def hold(self, kind: str, file: str, coroutine: Coroutine[Any, Any, T]) -> T:  # Any: asyncio's own business
         """Run a check under the name of its kind."""
         return await self._recorder.hold(kind, file, coroutine)
+
+    def call(self, kind: str, file: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call something of a check's, under the name of its kind."""
+        return self._recorder.call(kind, file, partial(function, *args, **kwargs))
 
     def look(self) -> dict[str, float]:
         """Look after the host once a second: return who blocked it since, by kind, and for how many seconds at worst."""

@@ -16,7 +16,7 @@ import re
 import sysconfig
 import time
 import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -65,9 +65,18 @@ class Recorder:
 
     async def hold(self, kind: str, file: str, coroutine: Coroutine[Any, Any, T]) -> T:  # Any: asyncio's own business
         """Run a check, with what it starts, under the label of its kind."""
-        label = json.dumps([kind, file]).encode()[: LABEL - 1] + b"\n"
+        label = _labelled(kind, file)
         _label.set(label)
         return await self._steps(label, coroutine)
+
+    def call(self, kind: str, file: str, function: Callable[[], T]) -> T:
+        """Call something of a check's under the label of its kind."""
+        label = _labelled(kind, file)
+        token = _label.set(label)
+        try:
+            return self._step(label, function)
+        finally:
+            _label.reset(token)
 
     def task_factory(
         self, loop: asyncio.AbstractEventLoop, coroutine: Awaited[T], **options: Any
@@ -81,28 +90,33 @@ class Recorder:
 
     @types.coroutine
     def _steps(self, label: bytes, coroutine: Awaited[T]) -> Generator[Any, Any, T]:  # Any: as for hold
-        """Drive a coroutine, with its label in the shared memory during each step and only then."""
+        """Drive a coroutine, each step under its label."""
         step = partial(coroutine.send, None)
         while True:
-            self._memory[: len(label)] = label
-            begun = time.monotonic()
             try:
-                awaited = step()
+                awaited = self._step(label, step)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]  # a coroutine's value is its StopIteration's
-            finally:
-                if os.getpid() != self._home:  # a fork has come back: the event loop is not its own
-                    os._exit(0)
-                self._memory[0] = 0
-                if (took := time.monotonic() - begun) > SLOW:
-                    kind = json.loads(label)[0]
-                    self.slow[kind] = max(took, self.slow.get(kind, 0.0))
             try:
                 yield awaited
             except BaseException as error:  # noqa: BLE001  # whatever is thrown in goes to the coroutine
                 step = partial(coroutine.throw, error)
             else:
                 step = partial(coroutine.send, None)
+
+    def _step(self, label: bytes, step: Callable[[], T]) -> T:
+        """Give a check the processor once, with its label in the shared memory meanwhile and only then."""
+        self._memory[: len(label)] = label
+        begun = time.monotonic()
+        try:
+            return step()
+        finally:
+            if os.getpid() != self._home:  # a fork has come back: the event loop is not its own
+                os._exit(0)
+            self._memory[0] = 0
+            if (took := time.monotonic() - begun) > SLOW:
+                kind = json.loads(label)[0]
+                self.slow[kind] = max(took, self.slow.get(kind, 0.0))
 
     def blame(self, label: bytes, what: str) -> None:
         """End the host at once, with a reason: the supervisor cleans up after it and starts another."""
@@ -113,6 +127,10 @@ class Recorder:
     def forget(self) -> None:
         """Write for nobody any more: in a fork, which must not speak for its parent."""
         self._memory = bytearray(LABEL)
+
+
+def _labelled(kind: str, file: str) -> bytes:
+    return json.dumps([kind, file]).encode()[: LABEL - 1] + b"\n"
 
 
 @types.coroutine

@@ -33,6 +33,7 @@ from supervisor.ports import Clock
 log = structlog.get_logger()
 
 TICK = 1.0  # seconds: the engine looks at least this often, so that lost time is noticed
+LEAST = 0.02  # seconds: looks that are planned closer together than this are taken together
 RETRY = 1.0  # seconds between tries while the store refuses
 DURABLE = (StepFinished, OperatorAsked, MessageTold)
 
@@ -65,8 +66,10 @@ class Inbox:
         self._filled.set()
 
     async def take(self, seconds: float) -> list[Signal]:
-        """Return what is there, or wait for the first signal, at most so long."""
-        if not self._waiting and seconds > 0:
+        """Return what is there, or wait for the first signal, at most so long. Everybody else gets a turn meanwhile."""
+        if self._waiting:
+            await asyncio.sleep(0)  # an engine that is late must not keep those from their turn who wait for it
+        else:
             try:
                 async with asyncio.timeout(seconds):
                     await self._filled.wait()
@@ -86,7 +89,7 @@ class Loop:
         journal: Journal,
         clock: Clock,
         inbox: Inbox,
-        dispatch: Callable[[Command], None],
+        dispatch: Callable[[Sequence[Command]], None],
         publish: Callable[[Sequence[Event]], None],
         tap: Tap | None = None,
     ) -> None:
@@ -113,7 +116,7 @@ class Loop:
         next_look: float | None = self._clock.now().boot
         while True:
             now = self._clock.now().boot
-            wait = TICK if next_look is None else min(TICK, max(0.0, next_look - now))
+            wait = TICK if next_look is None else min(TICK, max(LEAST, next_look - now))
             batch = await self._inbox.take(wait)
             async with self.stable:
                 turn = await self._turn([*self._kept, *batch] or [Woke()])
@@ -143,8 +146,8 @@ class Loop:
         self.engine.settle()
         if self._tap is not None:
             self._tap(signals, turn, begun)
-        for command in turn.commands:
-            self._dispatch(command)
+        if turn.commands:
+            self._dispatch(turn.commands)
         if turn.events:
             self._publish(turn.events)
         for reply in turn.replies:

@@ -6,11 +6,12 @@ What machines left behind is asked for about once an hour.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import structlog
 
+from supervisor.core.machine import Machine
 from supervisor.core.signals import InventoryFailed, InventorySeen, LeftoversSeen
 from supervisor.core.terms import Seconds
 from supervisor.errors import ProviderError
@@ -22,6 +23,9 @@ ANSWER_LIMIT: Seconds = 30.0
 LEAST_PAUSE: Seconds = 0.2
 LEFTOVERS_FIRST: Seconds = 300.0
 LEFTOVERS_INTERVAL: Seconds = 3600.0
+
+AT_ONCE = 2000
+"""Machines of a list that are compared before others get a turn."""
 
 T = TypeVar("T")
 
@@ -44,6 +48,7 @@ class Poller:
         self._clock = clock
         self._report = report
         self._now = asyncio.Event()
+        self._known: dict[str, Machine] = {}
 
     def poke(self) -> None:
         """Ask again soon: something was changed."""
@@ -78,7 +83,21 @@ class Poller:
         machines, trouble = await _answer(self._cloud.inventory())
         if machines is None:
             return InventoryFailed(self.fleet, trouble)
-        return InventorySeen(self.fleet, tuple(machines), asked)
+        return InventorySeen(self.fleet, await self._recognised(machines), asked)
+
+    async def _recognised(self, machines: Sequence[Machine]) -> tuple[Machine, ...]:
+        """Return each machine that is described just as before as the object that described it before.
+
+        The engine then sees at a glance that nothing has changed, and no description is kept twice.
+        """
+        known, listed = self._known, dict[str, Machine]()
+        for first in range(0, len(machines), AT_ONCE):
+            for machine in machines[first : first + AT_ONCE]:
+                before = known.get(machine.id)
+                listed[machine.id] = before if before == machine and before is not None else machine
+            await asyncio.sleep(0)
+        self._known = listed
+        return tuple(listed[machine.id] for machine in machines)
 
 
 async def _answer(question: Awaitable[T]) -> tuple[T | None, str]:

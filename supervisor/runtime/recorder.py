@@ -121,7 +121,7 @@ class Recorder:
         self._settings = settings
         self._pen = pen
         self._zero = now.wall.timestamp() - now.boot
-        self._runs: dict[str, dict[str, OpenRun]] = {}
+        self._runs: dict[str, dict[str, OpenRun]] = {}  # check -> instance -> its run
         self._ended: list[Run] = []
         self._lines: list[Line] = []
         self._machines: dict[str, dict[str, Machine]] = {}
@@ -166,9 +166,9 @@ class Recorder:
         runs = self._runs
         for instance, check, status, silent, sent, done, text, _ in results:
             try:
-                run = runs[instance][check]
+                run = runs[check][instance]
             except KeyError:
-                runs.setdefault(instance, {})[check] = OpenRun(status, text, sent, done - sent, silent=silent)
+                runs.setdefault(check, {})[instance] = OpenRun(status, text, sent, done - sent, silent=silent)
                 continue
             if run.soonest <= sent <= run.until and run.status is status and run.silent is silent:
                 gap = run.gap
@@ -199,7 +199,7 @@ class Recorder:
             run.slowest = max(run.slowest, latency)
             return
         self._end(instance, check, run)
-        self._runs[instance][check] = OpenRun(result.status, result.text, result.sent, latency, silent=result.silent)
+        self._runs[check][instance] = OpenRun(result.status, result.text, result.sent, latency, silent=result.silent)
 
     def _end(self, instance: str, check: str, run: OpenRun) -> None:
         if run.count:
@@ -269,8 +269,10 @@ class Recorder:
         self._lines += [RecordDropped(at, record) for record in turn.deletes if isinstance(record, KEPT)]
 
     def _forget(self, instance: str) -> None:
-        for check, run in self._runs.pop(instance, {}).items():
-            self._end(instance, check, run)
+        for check, runs in self._runs.items():
+            run = runs.pop(instance, None)
+            if run is not None:
+                self._end(instance, check, run)
 
     def _at(self, boot: BootTime) -> Moment:
         return round(self._zero + boot, 3)  # as it is written: what opens a segment is as old as the segment
@@ -309,7 +311,7 @@ class Recorder:
         """Write what is left and let the file go. Blocks for a moment; what the disk refuses now is lost."""
         if self._broken:
             return
-        for instance in sorted(self._runs):
+        for instance in sorted(set[str]().union(*self._runs.values())):
             self._forget(instance)
         chapters = self._chapters()
         try:
@@ -346,17 +348,12 @@ class Recorder:
         """End and go on with runs that have grown long, a few thousand at a time."""
         if not self._going_on and self._seen.boot - self._parted_at >= PART:
             self._parted_at = self._seen.boot
-            self._going_on = [(instance, check) for instance, runs in self._runs.items() for check in runs]
+            self._going_on = [(instance, check) for check, runs in self._runs.items() for instance in runs]
         batch, self._going_on = self._going_on[:AT_ONCE], self._going_on[AT_ONCE:]
         for instance, check in batch:
-            runs = self._runs.get(instance)
-            run = runs.get(check) if runs is not None else None
-            if runs is None or run is None:
-                continue
-            self._end(instance, check, run)
-            del runs[check]  # the next result begins the next part
-            if not runs:
-                del self._runs[instance]
+            run = self._runs.get(check, {}).pop(instance, None)  # the next result begins the next part
+            if run is not None:
+                self._end(instance, check, run)
 
     def _all_that_is_known(self, at: Moment, *, first: bool) -> tuple[Line, ...]:
         """Return what a reader must know that begins here."""

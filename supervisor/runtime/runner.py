@@ -6,15 +6,19 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 
-from supervisor.api import Check, CheckResult, Instance, NoAnswer, Probe, Refusal, Unrunnable
+from supervisor.api import AskingCheck, Check, CheckResult, Instance, NoAnswer, Probe, Refusal, Unrunnable
 from supervisor.core.duration import words
 from supervisor.core.terms import Status
 from supervisor.core.text import LIMIT, clean
+from supervisor.runtime.asking import Outcome, TimedOut
 from supervisor.runtime.lean.names import refuse_forbidden
 from supervisor.runtime.program import time_limit
 
+SHORT = 128
+"""Characters up to which a text is likely to come again: it is cleaned once, and kept once."""
 MOST_METRICS = 64
 LONGEST_LABEL = 128
 
@@ -28,6 +32,9 @@ class Ran:
     done: float
 
 
+_clean_short = lru_cache(1024)(clean)
+
+
 def boottime() -> float:
     """Return the seconds on CLOCK_BOOTTIME."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -38,30 +45,60 @@ async def run_check(check: Check, instance: Instance, probe: Probe, timeout: flo
     sent = boottime()
     try:
         result = _tidy(await _answer(check, instance, probe, timeout))
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        result = CheckResult.unknown("the check itself failed: it cancelled itself")
+        result = _broken(error)
     except BaseException as error:  # noqa: BLE001  # a plugin may raise anything, SystemExit included
-        result = CheckResult.unknown(clean(f"the check itself failed: {type(error).__name__}: {_said(error)}"))
+        result = _failed(error, timeout)
     return Ran(result, sent, boottime())
+
+
+def judged(check: AskingCheck, outcome: Outcome, timeout: float) -> CheckResult:
+    """Return what came of a question that was put without a coroutine, as `run_check` would. Never raises."""
+    if isinstance(outcome, Exception):
+        return _failed(outcome, timeout)
+    try:
+        return _tidy(check.judge(outcome))
+    except BaseException as error:  # noqa: BLE001  # as above
+        return _broken(error)
 
 
 async def _answer(check: Check, instance: Instance, probe: Probe, timeout: float) -> object:
     refuse_forbidden(instance.address)
     time_limit.set(timeout)
+    async with asyncio.timeout(timeout):
+        return await check.run(instance, probe)
+
+
+def _failed(error: BaseException, timeout: float) -> CheckResult:
+    """Return what it means that a run ended with an exception; even its text may fail."""
     try:
-        async with asyncio.timeout(timeout):
-            return await check.run(instance, probe)
-    except TimeoutError:
-        return CheckResult.no_answer(f"no answer within {words(timeout)}")
-    except NoAnswer as error:
-        return CheckResult.no_answer(f"no answer: {error}")
-    except Refusal as error:
-        return CheckResult.critical(str(error))
-    except Unrunnable as error:
-        return CheckResult.unknown(str(error))
+        return _tidy(_meaning(error, timeout))
+    except BaseException as worse:  # noqa: BLE001  # a plugin's __str__ may raise anything
+        return _broken(worse)
+
+
+def _meaning(error: BaseException, timeout: float) -> CheckResult:
+    match error:
+        case TimeoutError() | TimedOut():
+            return CheckResult.no_answer(f"no answer within {words(timeout)}")
+        case NoAnswer():
+            return CheckResult.no_answer(f"no answer: {error}")
+        case Refusal():
+            return CheckResult.critical(str(error))
+        case Unrunnable():
+            return CheckResult.unknown(str(error))
+        case _:
+            return _broken(error)
+
+
+def _broken(error: BaseException) -> CheckResult:
+    """Return that the check itself is at fault."""
+    if isinstance(error, asyncio.CancelledError):
+        return CheckResult.unknown("the check itself failed: it cancelled itself")
+    return CheckResult.unknown(clean(f"the check itself failed: {type(error).__name__}: {_said(error)}"))
 
 
 def _tidy(result: object) -> CheckResult:
@@ -74,7 +111,8 @@ def _tidy(result: object) -> CheckResult:
         return CheckResult.unknown("the check returned a result whose status or text is of the wrong type")
     if status is not Status.CRITICAL and result.silent:
         return CheckResult.unknown("the check called an answer silent")
-    return CheckResult(status, clean(text), _number(result.seconds), bool(result.silent), _metrics(result.metrics))
+    text = _clean_short(text) if len(text) <= SHORT else clean(text)
+    return CheckResult(status, text, _number(result.seconds), bool(result.silent), _metrics(result.metrics))
 
 
 def _metrics(metrics: object) -> dict[str, float]:

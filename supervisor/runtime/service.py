@@ -19,17 +19,14 @@ from supervisor.core.model import Holder, Instance, Record
 from supervisor.core.requests import DESTRUCTIVE, Request
 from supervisor.core.settings import Settings
 from supervisor.core.signals import (
-    AskNow,
     Command,
     Event,
-    Forget,
     IncidentTold,
     InstanceMoved,
     InventoryFailed,
     InventorySeen,
     KillSwitchSeen,
     Noticed,
-    Observe,
     OperatorAsked,
     Perform,
     Reply,
@@ -39,7 +36,6 @@ from supervisor.core.signals import (
     SentinelReported,
     SettingsLoaded,
     StepFinished,
-    Stretch,
 )
 from supervisor.ports import Chat, CheckHost, Clock, Cloud
 from supervisor.runtime.executor import Executor
@@ -149,11 +145,11 @@ class Service:
         for poller in self._pollers.values():
             poller.poke()
 
-    def _dispatch(self, command: Command) -> None:
-        if isinstance(command, Perform):
-            self.executor.perform(command)
-        elif isinstance(command, Observe | Forget | AskNow | Stretch):
-            self._host.apply([command])
+    def _dispatch(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            if isinstance(command, Perform):
+                self.executor.perform(command)
+        self._host.apply(commands)
 
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:

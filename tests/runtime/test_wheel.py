@@ -5,43 +5,46 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.runtime.wheel import Wheel, phase
+from supervisor.runtime.wheel import Timed, Wheel, phase
 
-SLOTS = 512  # a turn of 5 s, so that the longest delay goes round it twice and more
+SLOTS = 1024  # a turn of 5 s, so that the longest delay goes round it twice and more
 LONGEST = 15.0
 DELAYS = st.lists(st.floats(0, LONGEST), min_size=1, max_size=50)
 
 
 @given(DELAYS, st.floats(0, 1e6), st.floats(0.001, 60))
-def test_every_key_comes_once_and_in_time(delays: list[float], start: float, step: float) -> None:
+def test_every_item_comes_once_and_in_time(delays: list[float], start: float, step: float) -> None:
     """Whatever the stride with which time goes on."""
-    wheel: Wheel[int] = Wheel(start, slots=SLOTS)
-    for key, delay in enumerate(delays):
-        wheel.add(key, start + delay)
-    found: dict[int, float] = {}
+    wheel: Wheel[Timed] = Wheel(start, slots=SLOTS)
+    items = [Timed() for _ in delays]
+    for item, delay in zip(items, delays, strict=True):
+        wheel.add(item, start + delay)
+    found: set[Timed] = set()
     now = start
     while now <= start + LONGEST + 1 + step:
-        for key, due in wheel.advance(now):
-            assert key not in found
-            assert due <= now
-            assert now - due <= step + 0.02
-            found[key] = now
+        for item in wheel.advance(now):
+            assert item not in found
+            assert item.due <= now
+            assert now - item.due <= step + 0.02
+            assert not item.waits
+            found.add(item)
         now += step
 
-    assert set(range(len(delays))) == set(found)
-    assert 0 == len(wheel)
+    assert set(items) == found
 
 
-def test_a_key_that_is_moved_or_removed_comes_at_its_new_time_or_never() -> None:
+def test_an_item_that_is_moved_or_removed_comes_at_its_new_time_or_never() -> None:
     """The last word counts."""
-    wheel: Wheel[str] = Wheel(100.0)
-    wheel.add("moved", 101.0)
-    wheel.add("moved", 105.0)
-    wheel.add("removed", 101.0)
-    wheel.remove("removed")
+    wheel: Wheel[Timed] = Wheel(100.0)
+    moved, removed = Timed(), Timed()
+    wheel.add(moved, 101.0)
+    wheel.add(moved, 105.0)
+    wheel.add(removed, 101.0)
+    wheel.remove(removed)
 
     assert [] == wheel.advance(104.9)
-    assert [("moved", 105.0)] == wheel.advance(105.01)
+    assert [moved] == wheel.advance(105.01)
+    assert 105.0 == moved.due
 
 
 def test_phases_are_spread_evenly_and_stay_the_same() -> None:

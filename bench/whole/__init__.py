@@ -1,0 +1,1 @@
+"""The whole daemon under the largest fleet: what it costs, and whether it keeps its cadence."""

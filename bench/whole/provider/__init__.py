@@ -1,0 +1,1 @@
+"""A folder of plugins for the daemon under measurement: it never ships."""

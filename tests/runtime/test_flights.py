@@ -1,0 +1,141 @@
+"""Runs in flight: a question and a coroutine end alike, and what bounds them holds for both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from checks.tcp import TcpCheck
+from supervisor.api import Answer, CheckResult, Instance, NoAnswer, Question, Refusal, Status, TcpAnswer
+from supervisor.runtime.asking import Done, Outcome, Prepared, TimedOut
+from supervisor.runtime.flights import MOST_ASKED, Flights
+from supervisor.runtime.probe import NetworkProbe
+from supervisor.runtime.runner import boottime
+from supervisor.runtime.schedule import Pair, Schedule, Spec
+
+
+@dataclass
+class Desk:
+    """An asker whose answers are given by the test."""
+
+    open: list[tuple[str, Done]] = field(default_factory=list)
+
+    def prepare(self, question: Question) -> Prepared:
+        """As it is."""
+        return Prepared(question, b"", b"")
+
+    def ask(self, prepared: Prepared, host: str, limit: float, done: Done) -> Callable[[], None]:
+        """Wait for the test."""
+        self.open.append((host, done))
+        return lambda: None
+
+    @property
+    def in_flight(self) -> int:
+        """How many wait."""
+        return len(self.open)
+
+    async def close(self) -> None:
+        """Nothing."""
+
+
+class Strange(TcpCheck, kind="strange"):
+    """Fails at an answer that says so."""
+
+    def judge(self, answer: Answer) -> CheckResult:
+        """Divide by what came."""
+        return CheckResult.ok(str(1 // len(answer.received)) if isinstance(answer, TcpAnswer) else "")
+
+
+class Story:
+    """A schedule, its flights, and what they told."""
+
+    def __init__(self, count: int = 1) -> None:
+        """Watch so many."""
+        self.desk = Desk()
+        self.told: list[CheckResult] = []
+        self.flights = Flights(NetworkProbe(), self.desk, None, self._tell)
+        self.schedule = Schedule(boottime())
+        check = Strange(port=80)
+        spec = Spec("alive", "strange", "x.py", check, 10.0, 2.0, self.desk.prepare(check.question()))
+        self.schedule.configure({"web": {"alive": spec}}, boottime())
+        for number in range(count):
+            self.schedule.observe(Instance(f"i-{number}", "web", f"127.0.1.{number % 250}"), boottime(), fast=False)
+
+    def _tell(self, _: Pair, result: CheckResult, sent: float, done: float) -> None:
+        assert sent <= done
+        self.told.append(result)
+
+    def pair(self, number: int = 0) -> Pair:
+        """Return what is asked of one."""
+        return self.schedule.pairs(f"i-{number}")[0]
+
+    def land(self, outcome: Outcome) -> None:
+        """Answer whoever asked first."""
+        self.desk.open.pop(0)[1](outcome)
+
+
+ANSWERS: dict[str, tuple[Outcome, Status, bool, str]] = {
+    "an answer": (TcpAnswer(b"x", 0.1), Status.OK, False, "1"),
+    "a time limit": (TimedOut(), Status.CRITICAL, True, "no answer within 2s"),
+    "no route": (NoAnswer("no route to host"), Status.CRITICAL, True, "no answer: no route to host"),
+    "a refusal": (Refusal("connection refused"), Status.CRITICAL, False, "connection refused"),
+    "our own fault": (OSError(24, "Too many open files"), Status.UNKNOWN, False, "the check itself failed: OSError: [Errno 24] Too many open files"),
+    "a forbidden address": (PermissionError("no"), Status.UNKNOWN, False, "the check itself failed: PermissionError: no"),
+    "a judge that raises": (TcpAnswer(b"", 0.1), Status.UNKNOWN, False, "the check itself failed: ZeroDivisionError: integer division or modulo by zero"),
+}  # fmt: skip
+
+
+async def test_each_outcome_means_what_it_means_to_a_coroutine() -> None:
+    """And the instance can be asked again."""
+    for name, (outcome, status, silent, text) in ANSWERS.items():
+        story = Story()
+        assert story.flights.start(story.pair(), boottime())
+        story.land(outcome)
+        (result,) = story.told
+
+        assert (status, silent, text) == (result.status, result.silent, result.text), name
+        assert 0 == len(story.flights)
+        assert story.flights.start(story.pair(), boottime())
+
+
+async def test_nobody_is_asked_twice_at_a_time_and_of_the_forgotten_nothing_is_told() -> None:
+    """Its answer comes, and is dropped."""
+    story = Story()
+    pair = story.pair()
+    assert story.flights.start(pair, boottime())
+    assert not story.flights.start(pair, boottime())
+    story.flights.forget(story.schedule.forget("i-0"))
+    story.land(TcpAnswer(b"x", 0.1))
+
+    assert [] == story.told
+    assert 0 == len(story.flights)
+
+
+async def test_who_is_asked_besides_the_schedule_waits_for_room_and_for_its_own_answer() -> None:
+    """At most so many at a time; one in flight is asked again when that answer is there."""
+    story = Story(MOST_ASKED + 50)
+    story.flights.start(story.pair(), boottime())
+    story.flights.ask(story.pair(number) for number in range(MOST_ASKED + 50))
+    story.flights.turn(boottime())
+    assert 1 + MOST_ASKED == len(story.desk.open)
+    story.land(TcpAnswer(b"x", 0.1))
+    for _ in range(MOST_ASKED):
+        story.land(TcpAnswer(b"x", 0.1))
+    story.flights.turn(boottime())
+
+    assert 50 == len(story.desk.open)
+    assert "127.0.1.0" in {host for host, _ in story.desk.open}
+
+
+async def test_silence_while_we_stood_still_is_nobodys() -> None:
+    """The answer may have come, and waited."""
+    story = Story()
+    now = boottime()
+    story.flights.turn(now)
+    story.flights.start(story.pair(), now)
+    story.flights.turn(now + 1.5)
+    story.land(TimedOut())
+
+    assert (Status.UNKNOWN, "the check host itself stood still meanwhile") == (story.told[0].status, story.told[0].text)
+    await asyncio.sleep(0)
