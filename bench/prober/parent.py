@@ -39,15 +39,19 @@ async def tell(counts: Counter[str], file: Path) -> None:
         os.replace(beside, file)
 
 
+def _observed(addresses: Sequence[str]) -> list[Observe]:
+    return [Observe(f"i-{number:06}", FLEET, address, "a", "img", "1") for number, address in enumerate(addresses)]
+
+
 async def serve(offer: dict[str, Any]) -> None:  # Any: JSON
     """Watch the offered addresses for ever."""
     queue: asyncio.Queue[Sequence[Result]] = asyncio.Queue(maxsize=1000)
     counts: Counter[str] = Counter()
-    host = ChildHost("prober", queue)
+    watched = {o.instance: o for o in _observed(offer["addresses"])}
+    host = ChildHost("prober", watched, queue)
     options = dict(offer["check"])
     kind = options.pop("kind")
     host.configure({FLEET: [CheckSpec("check", kind, options, INTERVAL, TIMEOUT, builtin=True)]}, ())
-    host.apply([Observe(f"i-{n:06}", FLEET, address, "a", "img", "1") for n, address in enumerate(offer["addresses"])])
     async with asyncio.TaskGroup() as group:
         group.create_task(host.run())
         group.create_task(read(queue, counts))

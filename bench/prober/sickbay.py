@@ -12,10 +12,7 @@ from typing import Any
 
 from bench.prober.checker import Checker, Offer, Unusable, Work
 from bench.prober.meter import Group
-from checks.http import HttpCheck
 
-KEEP = "connection"
-"""The option of the check `http` by which a connection is kept."""
 PROBER = "Sickbay's prober"
 WHOLE = "Sickbay, with reading"
 TOLD = "sickbay.json"
@@ -25,7 +22,7 @@ CHECKS: Mapping[Work, Mapping[str, Any]] = {
     Work.HTTP: HTTP,
     Work.TCP: {"kind": "tcp"},
     Work.TLS: HTTP | {"scheme": "https", "verify": False},
-    Work.KEPT: HTTP | {KEEP: "keep"},
+    Work.KEPT: HTTP | {"connection": "keep"},
 }
 
 
@@ -34,12 +31,6 @@ class Sickbay(Checker):
 
     name = "Sickbay"
     works = frozenset(Work)
-
-    def missing(self, work: Work) -> str:
-        """Say so while connections can't be kept."""
-        if work is Work.KEPT and KEEP not in HttpCheck.model_fields:
-            return f"the check http has no option '{KEEP}'"
-        return super().missing(work)
 
     def command(self, offer: Offer) -> Sequence[str]:
         """Start the parent; it starts the prober."""
