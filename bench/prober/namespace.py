@@ -38,7 +38,9 @@ def enter() -> str:
     else:
         if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
             raise Unusable(f"no network namespace: {os.strerror(ctypes.get_errno()).lower()}")
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        up = subprocess.run(["ip", "link", "set", "lo", "up"], capture_output=True, text=True, check=False)
+        if up.returncode != 0:
+            raise Unusable(f"loopback can't be brought up in a network namespace: {up.stderr.strip()}")
         for name, value in SETTINGS.items():
             Path("/proc/sys/net/ipv4", name).write_text(value)
         Path("/proc/sys/net/core/somaxconn").write_text("65535")

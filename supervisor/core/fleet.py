@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from supervisor.core.blips import Blips
 from supervisor.core.boots import Boots
@@ -20,6 +21,10 @@ from supervisor.core.settings import CheckPolicy, FleetPolicy, Judgement
 from supervisor.core.stumbles import Stumbles
 from supervisor.core.terms import BootTime, FleetState, Health, Role, Seconds
 from supervisor.core.verdict import Verdict, well
+
+if TYPE_CHECKING:
+    from supervisor.core.attrition import Lot
+
 
 MOST_HURRIED = 200
 """Suspects of a fleet that are asked more often: so many confirm any crowd, and five times the questions of a large fleet
@@ -39,6 +44,9 @@ class Lately:
 
 class Fleet:
     """The observed side of a fleet. Mutable, in memory only."""
+
+    lot: Lot | None = None
+    """Which type or host loses more machines than its share, as of the last loss."""
 
     def __init__(self, policy: FleetPolicy, judgement: Judgement, now: BootTime) -> None:
         """Start with nothing observed, in amnesty."""

@@ -222,6 +222,7 @@ class Removal:
     workflow: int
     at: datetime
     settled_at: datetime | None = None
+    labels: Words = ()  # what it shared with others besides zone and image
 
 
 @dataclass(frozen=True, slots=True)

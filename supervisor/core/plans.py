@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import troubles
+from supervisor.core import attrition, troubles
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.journal import PlannedStep, Step, Subject, Verb, Workflow, WorkflowKind, WorkflowState
@@ -144,8 +144,15 @@ def _charge(ctx: Context, instance: Instance, workflow: Workflow) -> None:
             instance=instance.id,
             workflow=workflow.id,
             at=ctx.now.wall,
+            labels=_labels(ctx, instance),
         )
     )
+    attrition.count(ctx, ctx.fleets[instance.fleet])
+
+
+def _labels(ctx: Context, instance: Instance) -> Words:
+    chart = ctx.charts.get(instance.id)
+    return chart.machine.labels if chart is not None and chart.machine is not None else ()
 
 
 def settle_slot(ctx: Context, fleet: str, slot: int | None) -> None:
@@ -260,7 +267,9 @@ def choose_placement(ctx: Context, fleet: Fleet, workflow: Workflow) -> Placemen
 
 def _is_accused(fleet: Fleet, place: Placement) -> bool:
     """Return whether a new machine would share with the sick what makes them sick: the type, the host, the subnet."""
-    verdict = fleet.verdict
+    lot, verdict = fleet.lot, fleet.verdict
+    if lot is not None and lot.label in place.spec:
+        return True
     if verdict.cause is Cause.ZONE:
         return place.zone == verdict.value
     shared = verdict.cause in (Cause.COHORT, Cause.SUBNET)

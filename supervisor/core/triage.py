@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from supervisor.core import (
+    attrition,
     capacity,
     diagnosis,
     fill,
@@ -220,6 +221,8 @@ def _trim_ledger(ctx: Context) -> None:
     for removal in [r for r in ctx.world.values(Removal) if r.settled_at is not None]:
         if ctx.since(removal.at) > LEDGER_KEPT:
             ctx.world.delete(removal)
+            if removal.fleet in ctx.fleets:
+                attrition.count(ctx, ctx.fleets[removal.fleet])
 
 
 def _state(ctx: Context, fleet: Fleet) -> None:

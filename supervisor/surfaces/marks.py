@@ -17,6 +17,7 @@ MARKS = {
     "fleet.state": "◆",
     "instance.zombie": "!",
     "sight.lost": "!",
+    "hardware.suspected": "!",
     "config.refused": "!",
     "plugin.benched": "!",
     "permit.begun": "✓",

@@ -312,7 +312,7 @@ async def test_who_cannot_take_an_answer_takes_it_from_nobody_else(asker: LeanAs
     assert ["KeyError('nobody')"] == [repr(error) for error in complaints]
 
 
-def test_thousands_at_once_are_all_answered_under_uvloop() -> None:
+def test_hundreds_at_once_are_all_answered_under_uvloop() -> None:
     """The loop of the check hosts. A third of them knocks where nobody listens."""
 
     async def story() -> Counter[str]:
@@ -320,18 +320,18 @@ def test_thousands_at_once_are_all_answered_under_uvloop() -> None:
 
         def note(outcome: Outcome) -> None:
             counts[told(outcome)] += 1
-            if counts.total() == 1500:
+            if counts.total() == 450:
                 done.set()
 
         async with Nasty((ASKED, OK)).listening() as server:
             form = asker.prepare(HttpQuestion(server.port, whole=False))
-            for n in range(1500):
+            for n in range(450):  # with the server, within the usual limit of 1,024 descriptors
                 asker.ask(form, "127.0.0.1" if n % 3 else "127.0.0.77", GENEROUS, note)
             await done.wait()
             await asker.close()
         return counts
 
-    assert {"200": 1000, "refused: connection refused": 500} == uvloop.run(story())
+    assert {"200": 300, "refused: connection refused": 150} == uvloop.run(story())
 
 
 async def test_others_have_their_turn_between_some_answers(asker: LeanAsker) -> None:

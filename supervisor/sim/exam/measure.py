@@ -71,9 +71,9 @@ def _detected(site: Site, begun: BootTime | None, told: list[Page]) -> Seconds |
 
 
 def _named(truth: Truth, told: list[Page], begun: BootTime | None, pages: list[Page]) -> Seconds | None:
-    """Return when the right cause was told; where nothing is wrong, silence is the right name."""
+    """Return when the right cause was told; where nothing is wrong, nobody is to be woken for one."""
     if truth.cause is None:
-        return None if any(page.cause is not None for page in pages) else 0.0
+        return None if any(page.cause is not None and page.urgent for page in pages) else 0.0
     right = {truth.cause, *truth.also}
     for page in told:
         if page.cause in right and (not truth.value or page.cause is not truth.cause or page.value == truth.value):

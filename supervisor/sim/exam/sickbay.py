@@ -354,6 +354,9 @@ class Sickbay:
                     self._tell_incident(event)
                 case Said(kind="sight.lost"):
                     self._page(event.text, Cause.BLIND, urgent=True)
+                case Said(kind="hardware.suspected"):
+                    lot = self.engine.ctx.fleets[event.fleet].lot
+                    self._page(event.text, Cause.COHORT, lot.label.value if lot else "", urgent=False)
                 case Said(kind="instance.withdrawn"):
                     self._page(event.text, Cause.INSTANCE, urgent=False)
                 case Said():
