@@ -49,9 +49,9 @@ async def sickbay(tmp_path: Path, slack: Slack, monkeypatch: pytest.MonkeyPatch)
 
 
 async def eventually(done: Callable[[], object], limit: float = 60.0) -> None:
-    """Wait for something to become true."""
+    """Wait for something to become true; whoever asks the program for it leaves the workspace its turn meanwhile."""
     async with asyncio.timeout(limit):
-        while not done():
+        while not await asyncio.to_thread(done):
             await asyncio.sleep(0.05)
 
 
