@@ -20,7 +20,7 @@ TRACKED = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 TRIED = 16  # connections, to see whether they are tracked
 SETTINGS = {
     "ip_local_port_range": "1024 65535",
-    "ip_local_reserved_ports": "8000-8099",  # the target's and the checkers' own
+    "ip_local_reserved_ports": "8000-8099,8700-8799",  # the target's, the checkers' and the daemon's own
     "tcp_tw_reuse": "1",
     "tcp_max_syn_backlog": "65536",
 }

@@ -19,9 +19,11 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from bench.prober import namespace
+from bench.prober.checker import Unusable
 from bench.whole.daemon import Daemon, hurry
 from bench.whole.picture import picture
-from bench.whole.target import Target, enter
+from bench.whole.target import Target
 from bench.whole.watch import Second, summary, watch
 
 SETTLE = 30.0
@@ -42,7 +44,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with suppress(PermissionError):
         os.setsid()
-    enter()
+    if os.geteuid() != 0:
+        raise SystemExit("only root can make the network namespace that this needs")
+    try:
+        namespace.enter()
+    except Unusable as error:
+        raise SystemExit(str(error)) from None
     hurry(os.getpid(), arguments.nice)
     folder = Path(tempfile.mkdtemp(prefix="sickbay-bench-"))
     folder.chmod(0o755)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import resource
 import signal
 import socket
 import subprocess
@@ -13,7 +10,6 @@ from pathlib import Path
 
 from bench.whole.provider.listed import address_of
 
-CLONE_NEWNET = 0x40000000
 PORT = 8080
 QUEUE = 8
 """Connections that the kernel takes for somebody who never will; after them, not even that."""
@@ -91,22 +87,3 @@ class Target:
         """End it."""
         self.hang(range(0))
         self.stop()
-
-
-def enter() -> None:
-    """Become a process in a network of its own, where nobody tracks connections. Only root may."""
-    if os.geteuid() != 0:
-        raise SystemExit("only root can make the network namespace that this needs")
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-        raise SystemExit(f"no network namespace: {os.strerror(ctypes.get_errno()).lower()}")
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    for name, value in {
-        "ip_local_port_range": "1024 65535",
-        "tcp_tw_reuse": "1",
-        "tcp_max_syn_backlog": "65536",
-    }.items():
-        Path("/proc/sys/net/ipv4", name).write_text(value)
-    Path("/proc/sys/net/ipv4/ip_local_reserved_ports").write_text(f"{PORT},8700-8799")
-    Path("/proc/sys/net/core/somaxconn").write_text("65535")
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
