@@ -10,6 +10,7 @@ from __future__ import annotations
 from math import ceil, floor, log10
 
 from supervisor.core import incidents, learnt, stumbles, troubles
+from supervisor.core.burst import tail
 from supervisor.core.context import Context
 from supervisor.core.flapping import Flapping
 from supervisor.core.fleet import Fleet
@@ -83,7 +84,7 @@ def _too_many(fleet: Fleet, flapping: Flapping, instance: Instance, judgement: J
     enough = stumbles.needed(machines, expected, window, judgement.false_alarms_per_month)
     if count < max(least, enough):
         return ""
-    power = floor(-log10(stumbles.at_least(count, expected)))
+    power = floor(-log10(tail(count, expected)))
     return f"suspect {count} times within {flapping.span:.0f}s, by chance 1 in 10^{power}"
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from math import exp, log
 
+from supervisor.core.burst import tail
 from supervisor.core.evidence import MONTH
 from supervisor.core.terms import BootTime, Seconds
 
@@ -88,21 +89,6 @@ def needed(machines: int, expected: float, window: Seconds, alarms: float) -> in
     """
     looks = max(1, machines) * expected * MONTH / window
     count = 1
-    while count < MOST_NEEDED and looks * at_least(count - 1, expected) > alarms:
+    while count < MOST_NEEDED and looks * tail(count - 1, expected) > alarms:
         count += 1
     return count
-
-
-def at_least(count: int, expected: float) -> float:
-    """Return the probability of so many or more, by a Poisson distribution. Precise where it is tiny as well."""
-    if count <= 0:
-        return 1.0
-    term = exp(-expected)
-    for number in range(1, count + 1):
-        term *= expected / number
-    total, number = 0.0, count
-    while term > total * 1e-12:
-        total += term
-        number += 1
-        term *= expected / number
-    return min(1.0, total)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.core.stumbles import DAY, LEAST, MOST, PRIOR_DAYS, Stumbles, at_least, needed
+from supervisor.core.burst import tail
+from supervisor.core.stumbles import DAY, LEAST, MOST, PRIOR_DAYS, Stumbles, needed
 
 WINDOW = 1800.0
 ALARMS = 0.1
@@ -33,7 +34,7 @@ def test_no_fleet_raises_more_false_alarms_than_it_may() -> None:
         count = needed(machines, expected, WINDOW, ALARMS)
         stumbles = machines * 30.0
 
-        assert stumbles * at_least(count - 1, expected) <= ALARMS < stumbles * at_least(count - 2, expected)
+        assert stumbles * tail(count - 1, expected) <= ALARMS < stumbles * tail(count - 2, expected)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_no_fleet_raises_more_false_alarms_than_it_may() -> None:
 )
 def test_chance_is_counted_precisely(count: int, expected: float, probability: float) -> None:
     """Where it is tiny as well, and where nothing is expected at all."""
-    assert pytest.approx(probability, rel=1e-4) == at_least(count, expected)
+    assert pytest.approx(probability, rel=1e-4) == tail(count, expected)
 
 
 def quiet(fleet: Stumbles, days: float, *, machines: int = 100, frozen: bool = False, start: float = 0.0) -> float:
