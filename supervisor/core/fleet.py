@@ -86,9 +86,8 @@ class Fleet:
         self.muted: frozenset[str] = frozenset()  # checks without a vote
         self.decided_at: BootTime = float("-inf")
         self.inventories = 0  # whole answers since the amnesty began
-        self.inventory_failures = self.inventories_in_a_row = (
-            0  # answers that failed, and good ones since the last of them
-        )
+        # Answers that failed, and good ones since the last of them.
+        self.inventory_failures = self.inventories_in_a_row = 0
         self.inventory_at: BootTime | None = None
         self.inventory_error = self.cursor = ""  # `cursor`: of a crowd, who was looked at last
         self.last_launch_failure: BootTime | None = None

@@ -15,6 +15,7 @@ from supervisor.core.flapping import Flapping
 from supervisor.core.heartbeats import Heartbeat
 from supervisor.core.machine import Machine, MachineState, TargetHealth
 from supervisor.core.pace import Slow
+from supervisor.core.requests import Words
 from supervisor.core.settings import Judgement
 from supervisor.core.terms import BootTime, Health, Role, Seconds, Status
 
@@ -138,8 +139,12 @@ class Chart:
     @property
     def kind(self) -> str:
         """The machine's type, as its cloud says; '' when it says none."""
-        labels = self.machine.labels if self.machine is not None else ()
-        return next((value for label, value in labels if label == "type"), "")
+        return next((value for label, value in self.labels if label == "type"), "")
+
+    @property
+    def labels(self) -> Words:
+        """What the machine shares with others, as its cloud says; nothing before the cloud has shown it."""
+        return self.machine.labels if self.machine is not None else ()
 
     def pardon(self) -> bool:
         """Take back a suspicion that nothing speaks for any more; return whether there was one."""

@@ -135,6 +135,7 @@ def _charge(ctx: Context, instance: Instance, workflow: Workflow) -> None:
         if removal.instance == instance.id:
             ctx.world.put(replace(removal, workflow=workflow.id, at=ctx.now.wall))
             return
+    chart = ctx.charts.get(instance.id)
     ctx.world.put(
         Removal(
             id=ctx.world.next_id(),
@@ -144,15 +145,10 @@ def _charge(ctx: Context, instance: Instance, workflow: Workflow) -> None:
             instance=instance.id,
             workflow=workflow.id,
             at=ctx.now.wall,
-            labels=_labels(ctx, instance),
+            labels=chart.labels if chart is not None else (),
         )
     )
     attrition.count(ctx, ctx.fleets[instance.fleet])
-
-
-def _labels(ctx: Context, instance: Instance) -> Words:
-    chart = ctx.charts.get(instance.id)
-    return chart.machine.labels if chart is not None and chart.machine is not None else ()
 
 
 def settle_slot(ctx: Context, fleet: str, slot: int | None) -> None:

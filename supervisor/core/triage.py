@@ -218,11 +218,12 @@ def _close_recovered(ctx: Context, fleet: Fleet) -> None:
 
 
 def _trim_ledger(ctx: Context) -> None:
-    for removal in [r for r in ctx.world.values(Removal) if r.settled_at is not None]:
-        if ctx.since(removal.at) > LEDGER_KEPT:
-            ctx.world.delete(removal)
-            if removal.fleet in ctx.fleets:
-                attrition.count(ctx, ctx.fleets[removal.fleet])
+    settled = [r for r in ctx.world.values(Removal) if r.settled_at is not None]
+    old = [r for r in settled if ctx.since(r.at) > LEDGER_KEPT]
+    for removal in old:
+        ctx.world.delete(removal)
+    for name in sorted({removal.fleet for removal in old} & ctx.fleets.keys()):
+        attrition.count(ctx, ctx.fleets[name])
 
 
 def _state(ctx: Context, fleet: Fleet) -> None:

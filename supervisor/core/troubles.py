@@ -91,7 +91,7 @@ def covering(world: World, fleet: Fleet, instance: Instance) -> Incident | None:
         return trouble if instance.zone == value else None
     if trouble.verdict is Cause.SUBNET:
         chart = fleet.charts.get(instance.id)
-        labels = chart.machine.labels if chart is not None and chart.machine is not None else ()
+        labels = chart.labels if chart is not None else ()
         return trouble if any(found == value for _, found in labels) else None
     return trouble
 
