@@ -14,7 +14,8 @@ STAMP := .venv/.ready
 WORKERS ?= 3
 # Debian packages that setting up needs, and those that only the tests need besides
 DEBIAN := python3-venv
-DEBIAN_TEST := chromium libatomic1 monitoring-plugins-basic nginx prometheus
+DEBIAN_TEST := chromium dnsmasq-base libatomic1 monitoring-plugins-basic mosquitto nginx openssh-server prometheus \
+	prometheus-alertmanager
 
 .PHONY: help demo demo-ec2 test kills test-unit test-packages check format reference lock bench bench-judgement bench-prober wheel setup clean
 
