@@ -1,20 +1,16 @@
-"""For the authors of checks: run a check against a scripted instance, by the rules of production and without a network.
-
-    def test_an_error_is_critical() -> None:
-        result = run(MyCheck(port=80), instance(), FakeProbe(http=[http_answer(500)]))
-
-        assert Status.CRITICAL is result.status
+"""For the authors of checks: a scripted instance, and the production runner on virtual time.
 
 What a check makes of an answer is its own; what becomes of a refusal, of silence, of a crash of the check and of a slow
-one is Sickbay's, and `run` asks the production runner.
+one is Sickbay's, and `run` asks the production runner. An answer takes as long as it says, and a check may sleep: both
+cost virtual seconds only.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, NoReturn, TypeVar
 
 from yarl import URL
 
@@ -32,32 +28,33 @@ from supervisor.api import (
 from supervisor.runtime.lean.names import refuse_forbidden
 from supervisor.runtime.lean.reading import KEPT
 from supervisor.runtime.runner import run_check
+from supervisor.sim.time import VirtualLoop
 
-__all__ = [
-    "FakeProbe",
-    "HttpRequest",
-    "ProgramRequest",
-    "TcpRequest",
-    "http_answer",
-    "instance",
-    "program_answer",
-    "run",
-    "tcp_answer",
-]
-
-A = TypeVar("A")
+A = TypeVar("A", bound=HttpAnswer | TcpAnswer | ProgramAnswer)
 
 
-def run(check: Check, instance: Instance, probe: FakeProbe, *, timeout: float = 3.0) -> CheckResult:
+def run(
+    check: Check, instance: Instance, probe: FakeProbe, *, timeout: float = 3.0, real_time: bool = False
+) -> CheckResult:
     """Ask once, and return what Sickbay would note: `timeout` in seconds, as in the check's table.
 
-    Raises `AssertionError` when the check asks for more answers than the probe has; a check that raises anything else
-    has failed itself, and is UNKNOWN. From a coroutine, call it in a thread.
+    Time is virtual: what the check waits for costs nothing. A check that waits for a thread, a process or a socket of its
+    own needs `real_time`. Raises `AssertionError` when the check asks for more answers than the probe has; a check that
+    raises anything else has failed itself, and is UNKNOWN. From a coroutine, call it in a thread.
     """
-    result = asyncio.run(run_check(check, instance, probe, timeout)).result
+    with asyncio.Runner(loop_factory=None if real_time else _Loop) as runner:
+        result = runner.run(run_check(check, instance, probe, timeout)).result
     if probe.overrun:
         raise AssertionError(probe.overrun)
     return result
+
+
+class _Loop(VirtualLoop):
+    """Virtual time, which nobody outside of it keeps."""
+
+    def run_in_executor(self, executor: object, func: Callable[..., object], *args: object) -> NoReturn:
+        """Refuse: virtual time passes before the thread has begun."""
+        raise RuntimeError("virtual time waits for no thread; test this check with run(…, real_time=True)")
 
 
 def instance(address: str = "192.0.2.1", *, zone: str = "a", version: str = "1.0.0") -> Instance:
@@ -86,30 +83,33 @@ def program_answer(
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What the check asked over HTTP."""
+    """What the check asked over HTTP, and when: seconds since it began."""
 
     method: str
     url: str
     headers: Mapping[str, str]
     verify: bool
+    at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TcpRequest:
-    """What the check asked over TCP: `send` is what it sent, `until` what it waited for."""
+    """What the check asked over TCP: `send` is what it sent, `until` what it waited for; `at` as with HTTP."""
 
     host: str
     port: int
     send: bytes
     until: bytes
+    at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramRequest:
-    """What the check ran, and with which additions to the environment."""
+    """What the check ran, and with which additions to the environment; `at` as with HTTP."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
+    at: float = field(default=0.0, compare=False)
 
 
 class FakeProbe:
@@ -117,7 +117,8 @@ class FakeProbe:
 
     Each entry is an answer, or what the real probe would raise: `Refusal("connection refused")` for an instance that
     turns the check away, `NoAnswer("timed out")` for one that says nothing, `Unrunnable("no such file")` for a program
-    that can't be run. `http.asked`, `tcp.asked` and `program.asked` tell afterwards what the check asked. Like the real one it refuses link-local addresses.
+    that can't be run. An answer comes after its own `seconds`, a failure at once. `http.asked`, `tcp.asked` and
+    `program.asked` tell afterwards what the check asked. Like the real one it refuses link-local addresses.
     """
 
     def __init__(
@@ -166,8 +167,8 @@ class FakeHttp:
     ) -> HttpAnswer:
         """Answer from the script."""
         refuse_forbidden(URL(url, encoded=True).host or "")
-        self.asked.append(HttpRequest(method, url, dict(headers or {}), verify))
-        return self.script.next()
+        self.asked.append(HttpRequest(method, url, dict(headers or {}), verify, self.script.now()))
+        return await self.script.next()
 
 
 class FakeTcp:
@@ -181,8 +182,8 @@ class FakeTcp:
     async def connect(self, host: str, port: int, *, send: bytes = b"", until: bytes = b"") -> TcpAnswer:
         """Answer from the script."""
         refuse_forbidden(host)
-        self.asked.append(TcpRequest(host, port, send, until))
-        return self.script.next()
+        self.asked.append(TcpRequest(host, port, send, until, self.script.now()))
+        return await self.script.next()
 
 
 class FakeProgram:
@@ -195,8 +196,8 @@ class FakeProgram:
 
     async def run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ProgramAnswer:
         """Answer from the script."""
-        self.asked.append(ProgramRequest(tuple(argv), dict(env or {})))
-        return self.script.next()
+        self.asked.append(ProgramRequest(tuple(argv), dict(env or {}), self.script.now()))
+        return await self.script.next()
 
 
 class _Script(Generic[A]):
@@ -206,10 +207,18 @@ class _Script(Generic[A]):
         self._what = what
         self._entries = tuple(entries)
         self._place = 0
+        self._begun: float | None = None
         self.overrun = ""
 
-    def next(self) -> A:
-        """Return the next answer, or raise the next failure."""
+    def now(self) -> float:
+        """Return the seconds since the check first asked."""
+        now = asyncio.get_running_loop().time()
+        if self._begun is None:
+            self._begun = now
+        return now - self._begun
+
+    async def next(self) -> A:
+        """Return the next answer once its time has passed, or raise the next failure."""
         self._place += 1
         if self._place > len(self._entries):
             self.overrun = (
@@ -220,6 +229,7 @@ class _Script(Generic[A]):
         entry = self._entries[self._place - 1]
         if isinstance(entry, Refusal | NoAnswer | Unrunnable):
             raise entry
+        await asyncio.sleep(entry.seconds)
         return entry
 
 
