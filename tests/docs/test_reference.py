@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from tools.reference import FOLDER, MADE, pages
+from supervisor.config import load
+from supervisor.config.schema import schema
+from supervisor.plugins import discover
+from tools.reference import FOLDER, MADE, example, pages
 
 PAGES = pages()
 
@@ -31,3 +35,29 @@ def test_every_row_explains_its_key() -> None:
 
     assert len(rows) > 100
     assert [] == mute
+
+
+FLEET = """
+[supervisor]
+state = "sqlite:///./state.db"
+
+[fleet.NAME]
+provider = "local"
+desired = 1
+version = "1.0.0"
+
+[fleet.NAME.local]
+image = "builtin:web"
+
+"""
+
+
+@pytest.mark.parametrize("kind", sorted(k for k, plugin in discover().checks.items() if plugin.builtin))
+def test_the_example_of_a_check_can_be_used_as_it_stands(kind: str, tmp_path: Path) -> None:
+    """A key that must be there and takes not just any value needs an example: `Field(examples=[…])`."""
+    catalogue = discover()
+    shown = example(schema(catalogue), kind)
+    (tmp_path / "config.toml").write_text(FLEET + shown, encoding="utf-8")
+
+    assert [kind] == [check.kind for check in load(tmp_path / "config.toml", catalogue).fleets["NAME"].checks]
+    assert shown in PAGES["checks.md"]
