@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -77,7 +76,7 @@ class ChildHost:
         self._sitting: dict[str, str] = {}
         self._slow: dict[str, float] = {}
         self._fleets: Mapping[str, Sequence[CheckSpec]] = {}
-        self._paths: Sequence[Path] = ()
+        self._sources: Mapping[str, str] = {}
         self._names: dict[str, str] = {}
         self._stretch = 1.0
         self._loopback = 0
@@ -88,9 +87,9 @@ class ChildHost:
         self._loopback = port
         self._send(self._configuration())
 
-    def configure(self, fleets: Mapping[str, Sequence[CheckSpec]], paths: Sequence[Path]) -> None:
-        """Take the checks of every fleet. Whoever was benched may play again."""
-        self._fleets, self._paths = fleets, paths
+    def configure(self, fleets: Mapping[str, Sequence[CheckSpec]], sources: Mapping[str, str]) -> None:
+        """Take the checks of every fleet, and the plugins' texts by path. Whoever was benched may play again."""
+        self._fleets, self._sources = fleets, sources
         self._names = {spec.name: spec.name for specs in fleets.values() for spec in specs}
         self._bench.clear()
         self._send(self._configuration())
@@ -100,7 +99,7 @@ class ChildHost:
         return {
             "type": "configure",
             "loopback": self._loopback,
-            "paths": [str(p) for p in self._paths],
+            "sources": dict(self._sources),
             "fleets": {
                 fleet: [
                     {
@@ -222,11 +221,11 @@ class CheckHosts:
         self.plugins = ChildHost("plugins", self._watched, self._queue, tell)
         self._has_plugins = asyncio.Event()
 
-    def configure(self, fleets: Mapping[str, Sequence[CheckSpec]], paths: Sequence[Path]) -> None:
-        """Take the checks of every fleet, and send each to its host."""
-        self.prober.configure({f: [s for s in specs if s.builtin] for f, specs in fleets.items()}, ())
+    def configure(self, fleets: Mapping[str, Sequence[CheckSpec]], sources: Mapping[str, str]) -> None:
+        """Take the checks of every fleet, and the plugins' texts by path; send each to its host."""
+        self.prober.configure({f: [s for s in specs if s.builtin] for f, specs in fleets.items()}, {})
         foreign = {f: [s for s in specs if not s.builtin] for f, specs in fleets.items()}
-        self.plugins.configure(foreign, paths)
+        self.plugins.configure(foreign, sources)
         if any(foreign.values()):
             self._has_plugins.set()
 
