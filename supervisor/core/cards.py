@@ -17,7 +17,7 @@ from supervisor.core.facts import facts_of
 from supervisor.core.guards import Act, read
 from supervisor.core.journal import Workflow, WorkflowKind
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Quarantine, Resolution
-from supervisor.core.terms import Cause, FleetState, Mode
+from supervisor.core.terms import Cause, FleetState, Mode, Seconds
 from supervisor.core.text import clean, percent
 from supervisor.core.verdict import how_sure
 
@@ -56,6 +56,8 @@ class Card:
 
 NEEDS_HUMAN = "needs a human: "
 WRONG = {IncidentKind.SICK: "is sick", IncidentKind.VANISHED: "has vanished"}
+SEEMS_AFTER: Seconds = 10.0
+"""A trouble seems past after so long a calm, and not before: the cloud tells of an outage before a check can fail."""
 NEARLY_SURE = 0.99
 """A verdict on one machine that is this sure says nothing new."""
 HEALED = {
@@ -90,7 +92,8 @@ def card(ctx: Context, incident: Incident) -> Card:
         case Tone.RESTORED | Tone.CLOSED:
             headline = _end(incident)
         case _ if incident.kind is IncidentKind.SHARED:
-            headline = f"{incident.fleet} {incident.cause}{_sure(incident)} — {impact} — {_now(ctx, incident, tone)}"
+            wrong = _in_short(incident.cause)
+            headline = f"{incident.fleet} {wrong}{_sure(incident)} — {impact} — {_now(ctx, incident, tone)}"
         case _:
             headline = f"{_where(ctx, incident)}{wrong} — {impact} — {_now(ctx, incident, tone)}"
     return Card(
@@ -185,12 +188,19 @@ def _meanwhile(ctx: Context, incident: Incident) -> str:
     """Say what a shared trouble means for its machines, and what is done elsewhere."""
     if incident.fleet not in ctx.fleets:
         return "left alone"
-    if ctx.fleets[incident.fleet].shared_calm is not None:
+    calm = ctx.fleets[incident.fleet].shared_calm
+    if calm is not None and ctx.now.boot - calm >= SEEMS_AFTER:
         return f"seems past, and is over after {words(troubles.quiet_for(incident, ctx.settings.guards))} of that"
     running = [ctx.world.need(Workflow, number) for number in sorted(ctx.world.running[incident.fleet])]
     launched = [w for w in running if not w.patient]
     elsewhere = f", {len(launched)} launched elsewhere" if launched else ""
     return f"{HEALED.get(incident.verdict, 'nothing is removed')}{elsewhere}"
+
+
+def _in_short(cause: str) -> str:
+    """Return a cause with how sure it is, and without the evidence that follows: that is told below."""
+    said, _, evidence = cause.partition("; ")
+    return f"{said})" if evidence and said.count("(") > said.count(")") else cause
 
 
 def _sure(incident: Incident) -> str:
