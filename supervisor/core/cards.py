@@ -87,12 +87,13 @@ def card(ctx: Context, incident: Incident) -> Card:
     """Return the card of an incident as it stands now."""
     tone = _tone(ctx, incident)
     impact = _impact(ctx, incident.fleet)
+    cause = _cause(ctx, incident)
     wrong = f" {WRONG[incident.kind]}" if incident.kind in WRONG else f": {incident.cause}"
     match tone:
         case Tone.RESTORED | Tone.CLOSED:
             headline = _end(incident)
         case _ if incident.kind is IncidentKind.SHARED:
-            wrong = _in_short(incident.cause)
+            wrong = _in_short(cause)
             headline = f"{incident.fleet} {wrong}{_sure(incident)} — {impact} — {_now(ctx, incident, tone)}"
         case _:
             headline = f"{_where(ctx, incident)}{wrong} — {impact} — {_now(ctx, incident, tone)}"
@@ -101,7 +102,7 @@ def card(ctx: Context, incident: Incident) -> Card:
         fleet=incident.fleet,
         tone=tone,
         headline=clean(headline),
-        cause=clean(incident.cause),
+        cause=clean(cause),
         impact=impact,
         held=tuple(clean(why) for why in (_why_human(incident) if tone is Tone.HUMAN else _held_now(ctx, incident))),
         ask=_ask(ctx, incident, tone),
@@ -195,6 +196,16 @@ def _meanwhile(ctx: Context, incident: Incident) -> str:
     launched = [w for w in running if not w.patient]
     elsewhere = f", {len(launched)} launched elsewhere" if launched else ""
     return f"{HEALED.get(incident.verdict, 'nothing is removed')}{elsewhere}"
+
+
+def _cause(ctx: Context, incident: Incident) -> str:
+    """Return what is wrong: of a shared trouble that stands, as it is now, for it was told when it began."""
+    fleet = ctx.fleets.get(incident.fleet)
+    if fleet is None or incident.kind is not IncidentKind.SHARED or incident.state is not IncidentState.OPEN:
+        return incident.cause
+    verdict = fleet.verdict
+    same = verdict.cause is incident.verdict and verdict.words == incident.about
+    return verdict.sentence if same and verdict.sentence else incident.cause
 
 
 def _in_short(cause: str) -> str:
