@@ -266,16 +266,15 @@ async def test_silence_is_silence_however_late_it_begins() -> None:
     """The limit is one for all of it."""
     for script in ((SILENCE,), (HEARD, b"\x16\x03\x03\x00\x7a\x02", SILENCE)):
         async with Nasty(script).listening() as server:
-            result = (await checked_beside(server.port)).result
+            result = (await checked_beside(server.port, LIMIT)).result
         assert (Status.CRITICAL, True, "no answer within 150ms") == (result.status, result.silent, result.text)
 
 
-async def checked_beside(port: int) -> Ran:
+async def checked_beside(port: int, limit: float = 5.0) -> Ran:
     """Run the check once; the server is in this process, so descriptors come and go."""
     probe = NetworkProbe()
-    ran = await run_check(
-        CHECK.model_validate({"port": port, "verify": False}), Instance("i-1", "web", "127.0.0.1"), probe, LIMIT
-    )
+    check = CHECK.model_validate({"port": port, "verify": False})
+    ran = await run_check(check, Instance("i-1", "web", "127.0.0.1"), probe, limit)
     await probe.close()
     return ran
 

@@ -110,9 +110,9 @@ async def test_the_prober_asks(port: int) -> None:
         watching.hosts.configure(
             {
                 "web": [
-                    spec("dns", name="name", port=port, domain="www.example.org"),
-                    spec("tls", name="no tls", port=port, timeout=0.19),
-                    spec("icmp", name="echo", wait="100ms"),
+                    spec("dns", name="name", interval=1.0, timeout=0.9, port=port, domain="www.example.org"),
+                    spec("tls", name="no tls", interval=1.0, timeout=0.9, port=port),
+                    spec("icmp", name="echo", interval=1.0, timeout=0.9, wait="500ms"),
                 ]
             },
             [],
