@@ -83,9 +83,9 @@ class PrefixedReader:
         """Half a message is none."""
         raise broken("cut short" if self._received else "closed without one")
 
-    def answer(self, seconds: Seconds) -> TcpAnswer:
+    def answer(self, seconds: Seconds | None) -> TcpAnswer:
         """Return the message, without its length."""
-        return TcpAnswer(bytes(self._received[self._prefix : min(self._wanted, KEPT)]), seconds)
+        return TcpAnswer(bytes(self._received[self._prefix : min(self._wanted, KEPT)]), seconds or 0.0)
 
     @property
     def _wanted(self) -> int:
