@@ -243,7 +243,8 @@ def _checks(document: Json, catalogue: Catalogue) -> str:
         piece = document["$defs"][f"check.{kind}"]
         own = {key: node for key, node in piece["properties"].items() if key not in CheckKeys.model_fields}
         text += f"## `{kind}`\n\n{_story(plugin.cls)}\n\n" + _table(document, own, piece["required"])
-        text += f"```toml\n{example(document, kind)}```\n\n"
+        if "```toml" not in text.rpartition("\n## ")[2]:  # else it says in its own words how it is used
+            text += f"```toml\n{example(document, kind)}```\n\n"
     return text
 
 
@@ -252,7 +253,7 @@ def example(document: Json, kind: str) -> str:
     piece = document["$defs"][f"check.{kind}"]
     own = [key for key in piece["required"] if key not in CheckKeys.model_fields]
     lines = [f"{key} = {json.dumps(_some(_resolved(document, piece['properties'][key])))}\n" for key in own]
-    return f'[[fleet.NAME.check]]\nkind = "{kind}"\n{"".join(lines)}interval = "10s"\ntimeout = "3s"\n'
+    return f'[[fleet.web.check]]\nkind = "{kind}"\n{"".join(lines)}interval = "10s"\ntimeout = "3s"\n'
 
 
 def _some(node: Json) -> object:
@@ -281,7 +282,7 @@ def _remediations(document: Json, catalogue: Catalogue) -> str:
         own = {key: node for key, node in piece["properties"].items() if key != "kind"}
         text += f"## `{kind}`\n\n{_story(plugin.cls)}\n\n{_plan(plugin)}" + _table(document, own, piece["required"])
         ladder = f'["{kind}"]' if plugin.cls.removes else f'["{kind}", "replace"]'
-        text += f"```toml\n[fleet.NAME]\nremediation = {ladder}\n```\n\n"
+        text += f"```toml\n[fleet.web]\nremediation = {ladder}\n```\n\n"
     return text
 
 

@@ -13,11 +13,27 @@ from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from supervisor.api import Check, HttpAnswer, HttpProbe, Probe, ProgramAnswer, ProgramProbe, TcpAnswer, TcpProbe
+from supervisor.api import (
+    Check,
+    EchoAnswer,
+    HttpAnswer,
+    HttpProbe,
+    IcmpProbe,
+    Probe,
+    ProgramAnswer,
+    ProgramProbe,
+    TcpAnswer,
+    TcpProbe,
+    TlsAnswer,
+    TlsProbe,
+    TlsVersion,
+    UdpAnswer,
+    UdpProbe,
+)
 from supervisor.core.terms import Seconds
 from supervisor.core.text import clean
 
-T = TypeVar("T", HttpAnswer, TcpAnswer, ProgramAnswer)
+T = TypeVar("T")
 
 FIRST = 160
 """Bytes of an answer that are shown."""
@@ -51,6 +67,21 @@ class Tracing:
     def tcp(self) -> TcpProbe:
         """TCP."""
         return _Tcp(self, self._probe.tcp)
+
+    @property
+    def tls(self) -> TlsProbe:
+        """TLS."""
+        return _Tls(self, self._probe.tls)
+
+    @property
+    def udp(self) -> UdpProbe:
+        """UDP."""
+        return _Udp(self, self._probe.udp)
+
+    @property
+    def icmp(self) -> IcmpProbe:
+        """ICMP."""
+        return _Icmp(self, self._probe.icmp)
 
     @property
     def program(self) -> ProgramProbe:
@@ -89,11 +120,52 @@ class _Tcp:
     def __init__(self, tracing: Tracing, probe: TcpProbe) -> None:
         self._tracing, self._probe = tracing, probe
 
-    async def connect(self, host: str, port: int, *, send: bytes = b"", until: bytes = b"") -> TcpAnswer:
+    async def connect(
+        self, host: str, port: int, *, send: bytes = b"", until: bytes = b"", prefix: int = 0
+    ) -> TcpAnswer:
         sent = f", send {shown(send)}" if send else ""
-        ends = f", read until {shown(until)}" if until else ""
-        asking = self._probe.connect(host, port, send=send, until=until)
+        ends = f", read until {shown(until)}" if until else f", read a message after {prefix} bytes" if prefix else ""
+        asking = self._probe.connect(host, port, send=send, until=until, prefix=prefix)
         return await self._tracing.note(f"connect {host}:{port}{sent}{ends}", asking, _told_of_tcp)
+
+
+class _Tls:
+    def __init__(self, tracing: Tracing, probe: TlsProbe) -> None:
+        self._tracing, self._probe = tracing, probe
+
+    async def handshake(
+        self,
+        host: str,
+        port: int,
+        *,
+        server_name: str = "",
+        verify: bool = True,
+        ca_file: str = "",
+        least: TlsVersion = "1.2",
+    ) -> TlsAnswer:
+        name = f" as {server_name}" if server_name else ""
+        asking = self._probe.handshake(host, port, server_name=server_name, verify=verify, ca_file=ca_file, least=least)
+        return await self._tracing.note(f"handshake {host}:{port}{name}, TLS {least} or newer", asking, _told_of_tls)
+
+
+class _Udp:
+    def __init__(self, tracing: Tracing, probe: UdpProbe) -> None:
+        self._tracing, self._probe = tracing, probe
+
+    async def ask(
+        self, host: str, port: int, payload: bytes, *, accept: Callable[[bytes], bool] | None = None
+    ) -> UdpAnswer:
+        asking = self._probe.ask(host, port, payload, accept=accept)
+        return await self._tracing.note(f"datagram to {host}:{port}, {shown(payload)}", asking, _told_of_udp)
+
+
+class _Icmp:
+    def __init__(self, tracing: Tracing, probe: IcmpProbe) -> None:
+        self._tracing, self._probe = tracing, probe
+
+    async def echo(self, host: str, *, count: int = 1, wait: float = 1.0) -> EchoAnswer:
+        asking = self._probe.echo(host, count=count, wait=wait)
+        return await self._tracing.note(f"{count} echoes of {host}, each within {wait:g}s", asking, _told_of_icmp)
 
 
 class _Program:
@@ -111,6 +183,20 @@ def _told_of_http(answer: HttpAnswer) -> str:
 
 def _told_of_tcp(answer: TcpAnswer) -> str:
     return shown(answer.received)
+
+
+def _told_of_tls(answer: TlsAnswer) -> str:
+    trust = f"not trusted: {answer.untrusted}" if answer.untrusted else "nothing against them"
+    return f"TLS {answer.version}, {len(answer.certificates)} certificates, {trust}"
+
+
+def _told_of_udp(answer: UdpAnswer) -> str:
+    return shown(answer.received)
+
+
+def _told_of_icmp(answer: EchoAnswer) -> str:
+    trips = ", ".join(f"{trip * 1000:.1f}ms" for trip in answer.round_trips)
+    return f"{len(answer.round_trips)} of {answer.sent} came back: {trips}"
 
 
 def _told_of_program(answer: ProgramAnswer) -> str:

@@ -14,30 +14,44 @@
 """
 
 from supervisor.testing.asking import (
+    EchoRequest,
     FakeProbe,
     HttpRequest,
     ProgramRequest,
+    Reply,
     TcpRequest,
+    TlsRequest,
+    UdpRequest,
+    echo_answer,
     http_answer,
     instance,
     program_answer,
     run,
     tcp_answer,
+    tls_answer,
+    udp_answer,
 )
 from supervisor.testing.healing import Did, Fault, Healing, heal
 
 __all__ = [
     "Did",
+    "EchoRequest",
     "FakeProbe",
     "Fault",
     "Healing",
     "HttpRequest",
     "ProgramRequest",
+    "Reply",
     "TcpRequest",
+    "TlsRequest",
+    "UdpRequest",
+    "echo_answer",
     "heal",
     "http_answer",
     "instance",
     "program_answer",
     "run",
     "tcp_answer",
+    "tls_answer",
+    "udp_answer",
 ]
