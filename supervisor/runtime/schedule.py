@@ -14,7 +14,7 @@ from supervisor.runtime.asking import Prepared
 from supervisor.runtime.wheel import Timed, Wheel, phase
 
 if TYPE_CHECKING:
-    from supervisor.runtime.flights import Flight
+    from supervisor.runtime.runs import Run
 
 FASTEST = 0.2
 HURRY = 5
@@ -56,7 +56,7 @@ class Watched:
 class Pair(Timed):
     """One check of one instance. `told` is the text of its last result, if that was a pass and has been told."""
 
-    __slots__ = ("flight", "spec", "told", "watched")
+    __slots__ = ("run", "spec", "told", "watched")
 
     def __init__(self, watched: Watched, spec: Spec) -> None:
         """Begin with nothing told."""
@@ -64,7 +64,7 @@ class Pair(Timed):
         self.watched = watched
         self.spec = spec
         self.told: str | None = None
-        self.flight: Flight | None = None
+        self.run: Run | None = None
 
     def __str__(self) -> str:
         """Return a name for logs, and for its place in the interval."""
@@ -106,7 +106,7 @@ class Schedule:
         watched.fast = fast
         self._hurry(watched, 1 if fast else -1)
         for pair in watched.pairs:
-            if pair.flight is None:
+            if pair.run is None:
                 self._wheel.add(pair, now + phase(str(pair), self._pace(pair)))
 
     def forget(self, name: str) -> tuple[Pair, ...]:
