@@ -31,7 +31,7 @@ from supervisor.runtime.custody import Custody
 from supervisor.runtime.garbage import keep_short
 from supervisor.runtime.lean import LeanAsker
 from supervisor.runtime.probe import NetworkProbe
-from supervisor.runtime.runner import boottime
+from supervisor.runtime.runner import Judge, boottime
 from supervisor.runtime.runs import GRACE, Runs
 from supervisor.runtime.schedule import Pair, Schedule, Spec
 from supervisor.runtime.wire import Message, pack, receive
@@ -106,8 +106,10 @@ class Host:
     def _spec(self, told: dict[str, Any], cls: type[Check]) -> Spec:  # Any: JSON
         check = Benched(why=told["benched"]) if told["benched"] else cls(**told["options"])
         kind, file = told["kind"], inspect.getfile(cls)
-        prepared = self._prepared(check, kind, file) if isinstance(check, AskingCheck) else None
-        return Spec(told["name"], kind, file, check, told["interval"], told["timeout"], prepared)
+        pace = told["interval"], told["timeout"]
+        if isinstance(check, AskingCheck) and (prepared := self._prepared(check, kind, file)) is not None:
+            return Spec(told["name"], kind, file, check, *pace, prepared, Judge(check))
+        return Spec(told["name"], kind, file, check, *pace)
 
     def _prepared(self, check: AskingCheck, kind: str, file: str) -> Prepared | None:
         """Return what a check asks; None for one that must run as a coroutine, which then tells what is wrong with it."""

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TypeAlias
 
-from supervisor.api import AskingCheck, CheckResult
+from supervisor.api import CheckResult
 from supervisor.core.duration import words
 from supervisor.runtime.asking import Asker, Outcome
 from supervisor.runtime.custody import Custody
 from supervisor.runtime.probe import NetworkProbe
-from supervisor.runtime.runner import boottime, judged, run_check
+from supervisor.runtime.runner import boottime, run_check
 from supervisor.runtime.schedule import Pair
 
 MOST_IN_FLIGHT = 40_000
@@ -123,8 +123,9 @@ class Runs:
 
     def _begin(self, pair: Pair, now: float, *, asked: bool) -> None:
         spec = pair.spec
-        # However slow we are ourselves, an answer comes before the same question is due again.
-        limit = min(spec.timeout * self.stretch, max(spec.interval, spec.timeout))
+        limit = spec.timeout
+        if self.stretch > 1.0:  # however slow we are ourselves, an answer comes before the same question is due again
+            limit = min(limit * self.stretch, max(spec.interval, limit))
         run = pair.run = Run(self, pair, now, limit, asked=asked)
         self.started += 1
         self._open += 1
@@ -151,12 +152,12 @@ class Runs:
     def answered(self, run: Run, outcome: Outcome) -> None:
         """Take what came of a question that was put without a task."""
         done, spec = boottime(), run.spec
-        if not isinstance(spec.check, AskingCheck):
+        if spec.judge is None:
             raise TypeError(f"{spec.kind} asks no question")
         if self._custody is None:
-            result = judged(spec.check, outcome, run.limit)
+            result = spec.judge.judge(outcome, run.limit)
         else:
-            result = self._custody.call(spec.kind, spec.file, judged, spec.check, outcome, run.limit)
+            result = self._custody.call(spec.kind, spec.file, spec.judge.judge, outcome, run.limit)
         self._ended(run, result, run.begun, done)
 
     def _ended(self, run: Run, result: CheckResult, sent: float, done: float) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.api import Check, Instance
 from supervisor.runtime.asking import Prepared
+from supervisor.runtime.runner import Judge
 from supervisor.runtime.wheel import Timed, Wheel, phase
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ MOST_HURRIED = 2000.0
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A check of a fleet. With `prepared` it is asked without a coroutine."""
+    """A check of a fleet. With `prepared` and `judge` it is asked without a coroutine."""
 
     name: str
     kind: str
@@ -34,6 +35,7 @@ class Spec:
     interval: float
     timeout: float
     prepared: Prepared | None = None
+    judge: Judge | None = None
 
     @property
     def hurried(self) -> float:

@@ -10,7 +10,7 @@ from checks.tcp import TcpCheck
 from supervisor.api import Answer, CheckResult, Instance, NoAnswer, Question, Refusal, Status, TcpAnswer
 from supervisor.runtime.asking import Done, Outcome, Prepared, TimedOut
 from supervisor.runtime.probe import NetworkProbe
-from supervisor.runtime.runner import boottime
+from supervisor.runtime.runner import Judge, boottime
 from supervisor.runtime.runs import MOST_ASKED, Runs
 from supervisor.runtime.schedule import Pair, Schedule, Spec
 
@@ -57,7 +57,7 @@ class Story:
         self.runs = Runs(NetworkProbe(), self.desk, None, self._tell)
         self.schedule = Schedule(boottime())
         check = Strange(port=80)
-        spec = Spec("alive", "strange", "x.py", check, 10.0, 2.0, self.desk.prepare(check.question()))
+        spec = Spec("alive", "strange", "x.py", check, 10.0, 2.0, self.desk.prepare(check.question()), Judge(check))
         self.schedule.configure({"web": {"alive": spec}}, boottime())
         for number in range(count):
             self.schedule.observe(Instance(f"i-{number}", "web", f"127.0.1.{number % 250}"), boottime(), fast=False)

@@ -30,6 +30,7 @@ class Form(Prepared):
     """Whether the first word is ours, or there is none at all."""
     resets: bool = True
     """Whether closing resets the connection: what was sent may be lost by that."""
+    timed: bool = True
 
     def request(self, host: str) -> bytes:
         """Return what is sent to a host."""
@@ -45,7 +46,7 @@ def form_of(question: Question) -> Form:
     match question:
         case HttpQuestion():
             return _http(question)
-        case TcpQuestion(port, send, until):
+        case TcpQuestion(port, send, until, timed):
             return Form(
                 question,
                 send,
@@ -54,6 +55,7 @@ def form_of(question: Question) -> Form:
                 partial(TcpReader, until),
                 listens=bool(until),
                 resets=bool(until) or not send,
+                timed=timed,
             )
 
 
@@ -71,4 +73,5 @@ def _http(question: HttpQuestion) -> Form:
         tls=question.tls,
         verify=question.verify,
         keep=keep,
+        timed=question.timed,
     )

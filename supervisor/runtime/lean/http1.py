@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 
 from supervisor.api import HttpAnswer
 from supervisor.core.terms import Seconds
@@ -41,6 +43,16 @@ def request_parts(
     return (f"{before}{host}{rest}".encode(), b"") if "host" in own else (before.encode(), f"{port}{rest}".encode())
 
 
+def _status_alone(status: int, seconds: Seconds | None) -> HttpAnswer:
+    return _timeless(status) if seconds is None else HttpAnswer(status, {}, b"", seconds)
+
+
+@lru_cache(maxsize=900)
+def _timeless(status: int) -> HttpAnswer:
+    """Return the one answer of all that have this status."""
+    return HttpAnswer(status, MappingProxyType({}), b"", 0.0)
+
+
 class StatusReader:
     """Reads the status, and nothing that follows; interim answers are passed over."""
 
@@ -72,9 +84,9 @@ class StatusReader:
         """There is no answer without its status."""
         raise broken("cut short" if self._seen else "closed without one")
 
-    def answer(self, seconds: Seconds) -> HttpAnswer:
+    def answer(self, seconds: Seconds | None) -> HttpAnswer:
         """Return the status alone."""
-        return HttpAnswer(self._status, {}, b"", seconds)
+        return _status_alone(self._status, seconds)
 
 
 class AnswerReader:
@@ -122,14 +134,14 @@ class AnswerReader:
         if self._step is not AnswerReader._read_until_close:
             raise broken("cut short" if self._seen else "closed without one")
 
-    def answer(self, seconds: Seconds) -> HttpAnswer:
+    def answer(self, seconds: Seconds | None) -> HttpAnswer:
         """Return it. Of a field that came twice the first counts."""
         if not self._whole:
-            return HttpAnswer(self._head.status, {}, b"", seconds)
+            return _status_alone(self._head.status, seconds)
         fields: dict[str, str] = {}
         for name, value in self._head.fields:
             fields.setdefault(name.decode(), value.rstrip().decode(errors="replace"))
-        return HttpAnswer(self._head.status, fields, bytes(self._body), seconds)
+        return HttpAnswer(self._head.status, fields, bytes(self._body), seconds or 0.0)
 
     # -- steps: each returns whether it is done, and the next one is to be taken
 
