@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from typing import TypeAlias
 
@@ -38,22 +39,17 @@ Report: TypeAlias = Callable[[Pair, CheckResult, float, float], None]
 class Run:
     """One run. `limit` is its time limit in seconds, as it was stretched when it began."""
 
-    __slots__ = ("asked", "begun", "limit", "pair", "runs", "spec", "stood", "task")
+    __slots__ = ("asked", "begun", "limit", "pair", "spec", "stood", "task")
 
-    def __init__(self, runs: Runs, pair: Pair, begun: float, limit: float, *, asked: bool) -> None:
-        """Begin. `asked`: besides the schedule."""
-        self.runs = runs
+    def __init__(self, pair: Pair, begun: float, limit: float, stood: float, *, asked: bool) -> None:
+        """Begin. `stood`: how long the host had stood still until then; `asked`: besides the schedule."""
         self.pair = pair
         self.spec = pair.spec
         self.begun = begun
         self.limit = limit
-        self.stood = runs.stood
+        self.stood = stood
         self.asked = asked
         self.task: asyncio.Task[None] | None = None
-
-    def answered(self, outcome: Outcome) -> None:
-        """Take what came of a question."""
-        self.runs.answered(self, outcome)
 
 
 class Runs:
@@ -126,7 +122,7 @@ class Runs:
         limit = spec.timeout
         if self.stretch > 1.0:  # however slow we are ourselves, an answer comes before the same question is due again
             limit = min(limit * self.stretch, max(spec.interval, limit))
-        run = pair.run = Run(self, pair, now, limit, asked=asked)
+        run = pair.run = Run(pair, now, limit, self.stood, asked=asked)
         self.started += 1
         self._open += 1
         self._open_asked += asked
@@ -134,7 +130,7 @@ class Runs:
             run.task = asyncio.create_task(self._with_a_task(run), name=str(pair))
             self._tasks.add(run.task)
             return
-        self._asker.ask(spec.prepared, pair.watched.instance.address, limit, run.answered)
+        self._asker.ask(spec.prepared, pair.watched.instance.address, limit, partial(self._answered, run))
 
     async def _with_a_task(self, run: Run) -> None:
         spec = run.spec
@@ -149,7 +145,7 @@ class Runs:
                 self._tasks.discard(run.task)
         self._ended(run, ran.result, ran.sent, ran.done)
 
-    def answered(self, run: Run, outcome: Outcome) -> None:
+    def _answered(self, run: Run, outcome: Outcome) -> None:
         """Take what came of a question that was put without a task."""
         done, spec = boottime(), run.spec
         if spec.judge is None:

@@ -124,7 +124,8 @@ class Schedule:
     def due(self, now: float) -> Iterator[tuple[Pair, float]]:
         """Turn to `now`; yield whose turn it is, each with the time that it was due. Its next time is set already."""
         for pair in self._wheel.advance(now):
-            due, pace = pair.due, self._pace(pair)
+            due = pair.due
+            pace = self._pace(pair) if pair.watched.fast else pair.spec.interval
             following = due + pace
             if following <= now:  # time was lost: go on from now, on the same phase
                 lost = int((now - due) / pace)

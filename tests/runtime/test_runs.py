@@ -139,3 +139,15 @@ async def test_silence_while_we_stood_still_is_nobodys() -> None:
 
     assert (Status.UNKNOWN, "the check host itself stood still meanwhile") == (story.told[0].status, story.told[0].text)
     await asyncio.sleep(0)
+
+
+def test_the_same_answer_is_judged_once_and_another_one_anew() -> None:
+    """Unless the check itself failed at it: that may pass."""
+    asked = Judge(Strange(port=80))
+    same, empty = TcpAnswer(b"x", 0.0), TcpAnswer(b"", 0.0)
+    first = asked.judge(same, 2.0)
+
+    assert first is asked.judge(same, 2.0)
+    assert first == asked.judge(TcpAnswer(b"x", 0.0), 2.0)
+    assert asked.judge(empty, 2.0) is not asked.judge(empty, 2.0)
+    assert Status.UNKNOWN is asked.judge(empty, 2.0).status

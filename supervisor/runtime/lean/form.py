@@ -8,7 +8,7 @@ from functools import partial
 
 from supervisor.api import HttpQuestion, Question, TcpQuestion
 from supervisor.runtime.asking import Prepared
-from supervisor.runtime.lean.http1 import AnswerReader, StatusReader, request_parts
+from supervisor.runtime.lean.http1 import AnswerReader, KeptReader, StatusReader, request_parts
 from supervisor.runtime.lean.reading import Reader, TcpReader
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -63,13 +63,18 @@ def _http(question: HttpQuestion) -> Form:
     keep = question.keep and question.method in REPEATABLE
     port = "" if question.port == (443 if question.tls else 80) else f":{question.port}"
     before, after = request_parts(question.method, question.path, port, question.headers, keep=keep)
-    whole = partial(AnswerReader, whole=question.whole, bodiless=question.method == "HEAD")
+    bodiless = question.method == "HEAD"
+    reader: Callable[[], Reader] = StatusReader
+    if question.whole:
+        reader = partial(AnswerReader, whole=True, bodiless=bodiless)
+    elif keep:
+        reader = partial(KeptReader, bodiless=bodiless)
     return Form(
         question,
         before,
         after,
         question.port,
-        whole if question.whole or keep else StatusReader,
+        reader,
         tls=question.tls,
         verify=question.verify,
         keep=keep,

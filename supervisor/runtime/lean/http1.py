@@ -1,4 +1,4 @@
-"""HTTP/1.1 without I/O: the bytes of a request, and the two ways in which an answer is read."""
+"""HTTP/1.1 without I/O: the bytes of a request, and the three ways in which an answer is read."""
 
 from __future__ import annotations
 
@@ -87,6 +87,51 @@ class StatusReader:
     def answer(self, seconds: Seconds | None) -> HttpAnswer:
         """Return the status alone."""
         return _status_alone(self._status, seconds)
+
+
+class KeptReader:
+    """Reads the status, and what follows to its end, so that the connection can take another question."""
+
+    __slots__ = ("_bodiless", "_rest", "_status", "reusable")
+
+    def __init__(self, *, bodiless: bool) -> None:
+        """Begin with nothing. An answer to HEAD is `bodiless`."""
+        self._bodiless = bodiless
+        self._rest: AnswerReader | None = None
+        self._status = 0
+        self.reusable = False
+
+    def take(self, data: bytes) -> bool:
+        """Take what came; return whether that is all of it. Most answers come in one piece."""
+        if self._rest is None:
+            self._status, self.reusable = _in_one_piece(data, bodiless=self._bodiless)
+            if self._status:
+                return True
+            self._rest = AnswerReader(whole=False, bodiless=self._bodiless)
+        complete = self._rest.take(data)
+        self.reusable = self._rest.reusable
+        return complete
+
+    def end(self) -> None:
+        """As for any answer."""
+        if self._rest is None:
+            raise broken("closed without one")
+        self._rest.end()
+
+    def answer(self, seconds: Seconds | None) -> HttpAnswer:
+        """Return the status alone."""
+        if self._rest is None:
+            return _status_alone(self._status, seconds)
+        return self._rest.answer(seconds)
+
+
+@lru_cache(maxsize=32)  # the machines of a fleet say the same, but for the second
+def _in_one_piece(data: bytes, *, bodiless: bool) -> tuple[int, bool]:
+    """Return the status of a whole answer, and whether the connection can take another; 0 when more is to come."""
+    reader = AnswerReader(whole=False, bodiless=bodiless)
+    if not reader.take(data):
+        return 0, False
+    return reader.answer(None).status, reader.reusable
 
 
 class AnswerReader:
