@@ -222,13 +222,19 @@ def test_a_spoilt_answer_means_the_same_in_pieces_as_in_one(answer: bytes, at: i
     ],
 )
 def test_a_connection_is_good_for_more_only_after_an_answer_that_ended_exactly(answer: bytes, reusable: bool) -> None:
-    readers = [AnswerReader(whole=False, bodiless=False), KeptReader(bodiless=False), KeptReader(bodiless=False)]
+    readers: list[Reader] = [
+        AnswerReader(whole=False, bodiless=False),
+        KeptReader(bodiless=False),
+        KeptReader(bodiless=False),
+    ]
     for reader, pieces in zip(readers, ([answer], [answer], [answer[:30], answer[30:]]), strict=True):
         if not any(reader.take(piece) for piece in pieces if piece):
             reader.end()
 
         assert reusable == reader.reusable
-        assert int(answer[9:12]) == reader.answer(None).status
+        made = reader.answer(None)
+        assert isinstance(made, HttpAnswer)
+        assert int(answer[9:12]) == made.status
 
 
 def test_answers_that_say_the_same_are_one_where_time_does_not_count() -> None:
