@@ -9,7 +9,7 @@ A *check* puts one kind of question to one instance. Its fields are its keys in 
         async def run(self, instance: Instance, probe: Probe) -> CheckResult: ...
 
 One that asks a single question over the network derives from `AskingCheck` instead: it says what to ask and what the
-answer means, and costs a fraction.
+answer means, and costs a fraction. One that asks nobody is a `PassiveCheck`: it judges what came in by other ways.
 
 A *remediation* is a pure plan of named steps:
 
@@ -39,9 +39,12 @@ from supervisor.core.terms import Lifecycle, Role, Status
 
 __all__ = [
     "RESERVED_KEYS",
+    "AlertReport",
     "Answer",
     "AskingCheck",
+    "BeatReport",
     "Check",
+    "CheckReport",
     "CheckResult",
     "Duration",
     "HttpAnswer",
@@ -51,6 +54,7 @@ __all__ = [
     "Lifecycle",
     "NagiosOutput",
     "NoAnswer",
+    "PassiveCheck",
     "Plan",
     "Probe",
     "ProgramAnswer",
@@ -58,6 +62,7 @@ __all__ = [
     "Question",
     "Refusal",
     "Remediation",
+    "Report",
     "Role",
     "Status",
     "StepPlan",
@@ -286,6 +291,11 @@ class Check(BaseModel, ABC):
     isolated: ClassVar[bool] = False
     """Whether it belongs into the plugin host even though it ships with Sickbay: because it runs foreign code."""
 
+    @property
+    def passive(self) -> bool:
+        """Whether it asks nobody, as it is configured: it is a `PassiveCheck` then."""
+        return False
+
     def __init_subclass__(cls, *, kind: str = "", **kwargs: object) -> None:
         """Name the kind."""
         super().__init_subclass__(**kwargs)  # type: ignore[arg-type]  # pydantic's own signature is wider
@@ -323,6 +333,77 @@ class AskingCheck(Check):
                 return self.judge(await probe.http.get(url, headers=ask.headers, method=ask.method, verify=ask.verify))
             case TcpQuestion() as ask:
                 return self.judge(await probe.tcp.connect(instance.address, ask.port, send=ask.send, until=ask.until))
+
+
+@dataclass(frozen=True, slots=True)
+class BeatReport:
+    """The newest sign of life that a machine sent by itself.
+
+    `age` is in seconds since it was received. `fresh` says whether the silence since then is an ordinary one, by the
+    machine's own habit. `metrics` are the numbers that came with it, in base units, `facts` the words.
+    """
+
+    age: float
+    fresh: bool
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """The newest answer of another check: `age` in seconds, `fresh` while it counts."""
+
+    status: Status
+    age: float
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AlertReport:
+    """An alert that fires for the instance, for `age` seconds."""
+
+    name: str
+    text: str
+    severity: str
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is known of an instance without asking it. What is `None` is not known, and nobody is blamed for that.
+
+    `beat`: its newest sign of life; `deaf` says why nobody's can be heard now, "" when they can. `impaired`: what the
+    cloud's own status checks find wrong, "" for nothing. `image` and `version` are what the fleet would be launched
+    from now. `alerts`: those that fire. `checks`: the other checks of the instance by name, as far as they answered.
+    """
+
+    beat: BeatReport | None = None
+    deaf: str = ""
+    impaired: str | None = None
+    image: str | None = None
+    version: str | None = None
+    alerts: Sequence[AlertReport] | None = None
+    checks: Mapping[str, CheckReport] = field(default_factory=dict)
+
+
+class PassiveCheck(Check):
+    """A check that asks nobody: it judges what came in by other ways. Only those that ship with Sickbay, so far.
+
+    Judged in the daemon itself, on its interval: it must be quick, and pure.
+    """
+
+    @property
+    def passive(self) -> bool:
+        """It is."""
+        return True
+
+    @abstractmethod
+    def judge(self, instance: Instance, report: Report) -> CheckResult:
+        """Return what the report means."""
+
+    async def run(self, instance: Instance, probe: Probe) -> CheckResult:
+        """Say that there is nothing to ask."""
+        return CheckResult.unknown("it asks nobody; `sickbay explain` tells what the daemon knows")
 
 
 @dataclass(frozen=True, slots=True)
