@@ -61,6 +61,7 @@ class Story:
         self.schedule.configure({"web": {"alive": spec}}, boottime())
         for number in range(count):
             self.schedule.observe(Instance(f"i-{number}", "web", f"127.0.1.{number % 250}"), boottime(), fast=False)
+        self.runs.turn(boottime())  # whatever the wheel's making took, garbage collection included
 
     def _tell(self, _: Pair, result: CheckResult, sent: float, done: float) -> None:
         assert sent <= done
