@@ -26,6 +26,7 @@ from supervisor.api import (
     NoAnswer,
     ProgramAnswer,
     Refusal,
+    SshLogin,
     TcpAnswer,
     Unrunnable,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "FakeProbe",
     "HttpRequest",
     "ProgramRequest",
+    "SshRequest",
     "TcpRequest",
     "http_answer",
     "instance",
@@ -112,12 +114,22 @@ class ProgramRequest:
     env: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class SshRequest:
+    """What the check ran on the machine, and as whom."""
+
+    host: str
+    argv: tuple[str, ...]
+    login: SshLogin
+
+
 class FakeProbe:
     """A probe that answers from a script, in order.
 
     Each entry is an answer, or what the real probe would raise: `Refusal("connection refused")` for an instance that
     turns the check away, `NoAnswer("timed out")` for one that says nothing, `Unrunnable("no such file")` for a program
-    that can't be run. `http.asked`, `tcp.asked` and `program.asked` tell afterwards what the check asked. Like the real one it refuses link-local addresses.
+    that can't be run. `http.asked`, `tcp.asked`, `program.asked` and `ssh.asked` tell afterwards what the check asked.
+    Like the real one it refuses link-local addresses.
     """
 
     def __init__(
@@ -126,8 +138,10 @@ class FakeProbe:
         http: Sequence[HttpAnswer | Refusal | NoAnswer] = (),
         tcp: Sequence[TcpAnswer | Refusal | NoAnswer] = (),
         program: Sequence[ProgramAnswer | Unrunnable] = (),
+        ssh: Sequence[ProgramAnswer | Refusal | NoAnswer | Unrunnable] = (),
     ) -> None:
         """Take the script."""
+        self._ssh = FakeSsh(_Script("SSH", ssh))
         self._program = FakeProgram(_Script("program", program))
         self._http = FakeHttp(_Script("HTTP", http))
         self._tcp = FakeTcp(_Script("TCP", tcp))
@@ -148,9 +162,15 @@ class FakeProbe:
         return self._program
 
     @property
+    def ssh(self) -> FakeSsh:
+        """Commands on the instance."""
+        return self._ssh
+
+    @property
     def overrun(self) -> str:
         """Say that the check asked for more than the script has; '' when it did not."""
-        return self._http.script.overrun or self._tcp.script.overrun or self._program.script.overrun
+        sides = (self._http, self._tcp, self._program, self._ssh)
+        return next((side.script.overrun for side in sides if side.script.overrun), "")
 
 
 class FakeHttp:
@@ -196,6 +216,21 @@ class FakeProgram:
     async def run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ProgramAnswer:
         """Answer from the script."""
         self.asked.append(ProgramRequest(tuple(argv), dict(env or {})))
+        return self.script.next()
+
+
+class FakeSsh:
+    """The SSH side of a `FakeProbe`."""
+
+    def __init__(self, script: _Script[ProgramAnswer]) -> None:
+        """Nothing was run yet."""
+        self.script = script
+        self.asked: list[SshRequest] = []
+
+    async def run(self, host: str, argv: Sequence[str], login: SshLogin) -> ProgramAnswer:
+        """Answer from the script."""
+        refuse_forbidden(host)
+        self.asked.append(SshRequest(host, tuple(argv), login))
         return self.script.next()
 
 

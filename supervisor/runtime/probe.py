@@ -1,4 +1,4 @@
-"""What checks ask with: HTTP and TCP to the instance, and programs; bounded in time by the runner and in size here.
+"""What checks ask with: HTTP, TCP and SSH to the instance, and programs; bounded in time by the runner and in size here.
 
 A refusal is an answer; silence is none: every way in which a connection can fail is put into one of the two. Nothing
 here follows a redirect, a proxy or a cookie, and no check can be talked into asking a link-local address.
@@ -17,6 +17,7 @@ from supervisor.api import Answer, HttpAnswer, HttpQuestion, Question, TcpAnswer
 from supervisor.runtime.asking import Asker, Outcome
 from supervisor.runtime.lean import LeanAsker
 from supervisor.runtime.program import Programs
+from supervisor.runtime.ssh import Ssh
 
 PORTS = {"http": 80, "https": 443}
 
@@ -110,6 +111,7 @@ class NetworkProbe:
         self._http = Http(self._network)
         self._tcp = Tcp(self._network)
         self._programs: Programs | None = None
+        self._ssh = Ssh()
 
     @property
     def http(self) -> Http:
@@ -128,8 +130,14 @@ class NetworkProbe:
             self._programs = Programs()
         return self._programs
 
+    @property
+    def ssh(self) -> Ssh:
+        """Commands on the instance."""
+        return self._ssh
+
     async def close(self) -> None:
         """Let go of the connections, and of the programs."""
         await self._network.close()
+        await self._ssh.close()
         if self._programs is not None:
             await self._programs.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.api import Check, HttpProbe, Instance, ProgramAnswer, Status, TcpProbe, Unrunnable
+from supervisor.api import Check, HttpProbe, Instance, ProgramAnswer, SshProbe, Status, TcpProbe, Unrunnable
 from supervisor.config import load
 from supervisor.errors import ConfigError
 from supervisor.plugins import discover
@@ -47,6 +47,11 @@ class FakeProbe:
 
     @property
     def tcp(self) -> TcpProbe:
+        """None."""
+        raise NotImplementedError
+
+    @property
+    def ssh(self) -> SshProbe:
         """None."""
         raise NotImplementedError
 
