@@ -90,8 +90,38 @@ def test_a_value_that_a_program_would_misread_is_not_sent(value: str, why: str) 
     assert [] == probe.ssh.asked
 
 
-# As systemd 252 printed them on Debian 12, for ssh.service, a unit made to fail, one that keeps ending, and others.
-LOADED = "LoadState=loaded\nActiveState={}\nSubState={}\nNRestarts={}\nResult={}\n"
+# What `systemctl show` of systemd 252 printed on Debian 12, recorded from a manager with five such units.
+RECORDED = """\
+Result=success
+NRestarts=0
+LoadState=loaded
+ActiveState=active
+SubState=running
+
+Result=exit-code
+NRestarts=0
+LoadState=loaded
+ActiveState=failed
+SubState=failed
+
+Result=exit-code
+NRestarts=0
+LoadState=loaded
+ActiveState=activating
+SubState=auto-restart
+
+Result=success
+LoadState=loaded
+ActiveState=active
+SubState=waiting
+
+Result=success
+NRestarts=0
+LoadState=not-found
+ActiveState=inactive
+SubState=dead
+"""
+LOADED = "Result={3}\nNRestarts={2}\nLoadState=loaded\nActiveState={0}\nSubState={1}\n"
 RUNNING = LOADED.format("active", "running", 0, "success")
 UNIT: dict[str, tuple[dict[str, object], str, CheckResult]] = {
     "active": ({}, RUNNING, CheckResult.ok("a.service is active", metrics={"restarts:a.service": 0})),
@@ -118,6 +148,27 @@ def test_a_unit_is_judged_by_its_state(row: str) -> None:
 
     assert expected == run(check, instance(), probe)
     assert probe.ssh.asked[0].argv[:4] == ("env", "LC_ALL=C", "systemctl", "show")
+
+
+def test_what_a_real_systemd_printed_is_understood() -> None:
+    """Unit by unit: one that runs, one that failed, one that keeps ending, a timer, and one that is none."""
+    units = ["good.service", "bad.service", "again.service", "beat.timer", "none.service"]
+    blocks = RECORDED.split("\n\n")
+    judged = [
+        run(made("systemd_unit", units=[unit]), instance(), FakeProbe(ssh=[program_answer(0, block)]))
+        for unit, block in zip(units, blocks, strict=True)
+    ]
+    together = run(made("systemd_unit", units=units), instance(), FakeProbe(ssh=[program_answer(0, RECORDED)]))
+
+    assert [
+        (Status.OK, "good.service is active"),
+        (Status.CRITICAL, "bad.service is failed (exit-code), expected active"),
+        (Status.CRITICAL, "again.service ended and waits to be started again (exit-code)"),
+        (Status.OK, "beat.timer is active"),
+        (Status.UNKNOWN, "none.service is not known on this machine"),
+    ] == [(one.status, one.text) for one in judged]
+    assert f"{judged[1].text}; {judged[2].text}" == together.text
+    assert {f"restarts:{unit}.service" for unit in ("good", "bad", "again")} == set(together.metrics)
 
 
 def test_a_machine_without_systemd_is_not_blamed() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.api import Check, Instance, NoAnswer, Refusal, Status, Unrunnable
+from supervisor.api import Check, Instance, Refusal, Status, Unrunnable
 from supervisor.plugins import discover
 from supervisor.runtime.probe import NetworkProbe
 from supervisor.runtime.runner import Ran, run_check
@@ -242,7 +242,6 @@ async def test_refusals_and_silence_are_told_apart(ssh: Ssh, sshd: Sshd) -> None
         await ssh.run("169.254.169.254", ["true"], sshd.login())
 
     assert (True, "no answer within 500ms") == (ran.result.silent, ran.result.text)
-    assert issubclass(NoAnswer, Exception)
 
 
 async def test_a_version_is_no_program(sshd: Sshd, tmp_path: Path) -> None:
@@ -286,17 +285,17 @@ async def test_disks_are_measured_as_the_kernel_counts_them(sshd: Sshd, tmp_path
 
 
 UNITS = """\
+Result=success
+NRestarts=2
 LoadState=loaded
 ActiveState=active
 SubState=running
-NRestarts=2
-Result=success
 
+Result=exit-code
+NRestarts=5
 LoadState=loaded
 ActiveState=failed
 SubState=failed
-NRestarts=5
-Result=exit-code
 """
 
 
@@ -311,7 +310,7 @@ async def test_units_are_asked_for_by_name(sshd: Sshd) -> None:
 
 async def test_looking_inside_runs_in_the_plugin_host(sshd: Sshd) -> None:
     """On its cadence, over a connection that is kept, away from the prober."""
-    inside = {"builtin": False, "interval": 1.0, "timeout": 1.0}
+    inside = {"builtin": False, "interval": 0.5, "timeout": 20.0}
     checks = [
         spec("ssh", name="who", **inside, **sshd.keys, command=WHO, expect_output=HOST),  # type: ignore[arg-type]
         spec("disk", name="disk", **inside, **sshd.keys, warn="0%", critical="0%"),  # type: ignore[arg-type]
