@@ -39,6 +39,15 @@ class DiskCheck(InsideCheck, kind="disk"):
 
     Free is what is left for everybody but root, as `df` counts it. A path that the machine does not have is UNKNOWN, and
     so is a file system without a size; one without inodes of its own is judged by its room.
+
+    ```toml
+    [[fleet.web.check]]
+    kind = "disk"
+    role = "advisory"
+    paths = ["/", "/var"]
+    critical = "5GiB"
+    interval = "1m"
+    ```
     """
 
     paths: Annotated[tuple[Path, ...], Field(min_length=1, max_length=16)] = ("/",)

@@ -30,6 +30,14 @@ class SshCommandCheck(SshCheck, kind="ssh"):
     perfdata become metrics. With one of them the answer is what was expected, or CRITICAL. Any other exit code of a
     plugin, a command that is not there, death by a signal, a key or a login that is refused and a host key that is not
     known are UNKNOWN: they say nothing about the instance. The connection is kept from one run to the next.
+
+    ```toml
+    [[fleet.web.check]]
+    name = "load"
+    kind = "ssh"
+    role = "advisory"
+    command = ["/usr/lib/nagios/plugins/check_load", "-w", "8,6,4", "-c", "16,12,8"]
+    ```
     """
 
     command: Annotated[tuple[str, ...], Field(min_length=1, max_length=256)]

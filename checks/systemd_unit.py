@@ -22,6 +22,13 @@ class SystemdUnitCheck(InsideCheck, kind="systemd_unit"):
     A unit that failed, is inactive, or waits to be started again after it ended is CRITICAL, with systemd's reason; one
     that is about to start or to stop is WARNING; one that reloads is active. One that the machine does not know is
     UNKNOWN: nearly always it is the name that is wrong.
+
+    ```toml
+    [[fleet.web.check]]
+    kind = "systemd_unit"
+    role = "readiness"
+    units = ["nginx.service"]
+    ```
     """
 
     units: Annotated[tuple[Unit, ...], Field(min_length=1, max_length=32)]
