@@ -200,7 +200,10 @@ class Unrunnable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """An HTTP answer. `body` is cut at 64 KiB; `seconds` runs from the start of connecting to the last byte kept."""
+    """An HTTP answer. `body` is cut at 64 KiB; `seconds` runs from the start of connecting to the last byte kept.
+
+    Where the question was not `timed`, `seconds` may be 0.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -210,7 +213,10 @@ class HttpAnswer:
 
 @dataclass(frozen=True, slots=True)
 class TcpAnswer:
-    """A TCP exchange: what was read (cut at 64 KiB), and the seconds from connecting to the end of it."""
+    """A TCP exchange: what was read (cut at 64 KiB), and the seconds from connecting to the end of it.
+
+    Where the question was not `timed`, `seconds` may be 0.
+    """
 
     received: bytes
     seconds: float
@@ -222,7 +228,8 @@ class HttpQuestion:
 
     Without `whole` only the status is waited for, and the answer has neither headers nor body: that is cheaper. `keep`
     asks over a connection that stays open between two runs, and opens a new one where there is none: cheaper still, but
-    it does not show whether the instance can accept connections.
+    it does not show whether the instance can accept connections. Without `timed` the answer need not tell how long it
+    took, so that many answers are the same, and are judged once. How long a check took is known all the same.
     """
 
     port: int
@@ -233,6 +240,7 @@ class HttpQuestion:
     verify: bool = True
     whole: bool = True
     keep: bool = False
+    timed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,12 +248,15 @@ class TcpQuestion:
     """Connect to a port of an instance, send `send` if any, and read until `until` appears, if given.
 
     With a `prefix` one message is read that follows its own length: an unsigned number of so many bytes, the highest first.
+
+    Without `timed` the answer need not tell how long it took, as for an `HttpQuestion`.
     """
 
     port: int
     send: bytes = b""
     until: bytes = b""
     prefix: int = 0
+    timed: bool = True
 
 
 Question: TypeAlias = HttpQuestion | TcpQuestion
@@ -504,7 +515,10 @@ class AskingCheck(Check):
 
     @abstractmethod
     def judge(self, answer: Answer) -> CheckResult:
-        """Return what the answer means: an `HttpAnswer` to an `HttpQuestion`, a `TcpAnswer` to a `TcpQuestion`."""
+        """Return what the answer means: an `HttpAnswer` to an `HttpQuestion`, a `TcpAnswer` to a `TcpQuestion`.
+
+        Not called again for an answer that is the same as the last one.
+        """
 
     async def run(self, instance: Instance, probe: Probe) -> CheckResult:
         """Ask once."""

@@ -1,9 +1,11 @@
-"""HTTP/1.1 without I/O: the bytes of a request, and the two ways in which an answer is read."""
+"""HTTP/1.1 without I/O: the bytes of a request, and the three ways in which an answer is read."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 
 from supervisor.api import HttpAnswer
 from supervisor.core.terms import Seconds
@@ -41,6 +43,16 @@ def request_parts(
     return (f"{before}{host}{rest}".encode(), b"") if "host" in own else (before.encode(), f"{port}{rest}".encode())
 
 
+def _status_alone(status: int, seconds: Seconds | None) -> HttpAnswer:
+    return _timeless(status) if seconds is None else HttpAnswer(status, {}, b"", seconds)
+
+
+@lru_cache(maxsize=900)
+def _timeless(status: int) -> HttpAnswer:
+    """Return the one answer of all that have this status."""
+    return HttpAnswer(status, MappingProxyType({}), b"", 0.0)
+
+
 class StatusReader:
     """Reads the status, and nothing that follows; interim answers are passed over."""
 
@@ -72,9 +84,54 @@ class StatusReader:
         """There is no answer without its status."""
         raise broken("cut short" if self._seen else "closed without one")
 
-    def answer(self, seconds: Seconds) -> HttpAnswer:
+    def answer(self, seconds: Seconds | None) -> HttpAnswer:
         """Return the status alone."""
-        return HttpAnswer(self._status, {}, b"", seconds)
+        return _status_alone(self._status, seconds)
+
+
+class KeptReader:
+    """Reads the status, and what follows to its end, so that the connection can take another question."""
+
+    __slots__ = ("_bodiless", "_rest", "_status", "reusable")
+
+    def __init__(self, *, bodiless: bool) -> None:
+        """Begin with nothing. An answer to HEAD is `bodiless`."""
+        self._bodiless = bodiless
+        self._rest: AnswerReader | None = None
+        self._status = 0
+        self.reusable = False
+
+    def take(self, data: bytes) -> bool:
+        """Take what came; return whether that is all of it. Most answers come in one piece."""
+        if self._rest is None:
+            self._status, self.reusable = _in_one_piece(data, bodiless=self._bodiless)
+            if self._status:
+                return True
+            self._rest = AnswerReader(whole=False, bodiless=self._bodiless)
+        complete = self._rest.take(data)
+        self.reusable = self._rest.reusable
+        return complete
+
+    def end(self) -> None:
+        """As for any answer."""
+        if self._rest is None:
+            raise broken("closed without one")
+        self._rest.end()
+
+    def answer(self, seconds: Seconds | None) -> HttpAnswer:
+        """Return the status alone."""
+        if self._rest is None:
+            return _status_alone(self._status, seconds)
+        return self._rest.answer(seconds)
+
+
+@lru_cache(maxsize=32)  # the machines of a fleet say the same, but for the second
+def _in_one_piece(data: bytes, *, bodiless: bool) -> tuple[int, bool]:
+    """Return the status of a whole answer, and whether the connection can take another; 0 when more is to come."""
+    reader = AnswerReader(whole=False, bodiless=bodiless)
+    if not reader.take(data):
+        return 0, False
+    return reader.answer(None).status, reader.reusable
 
 
 class AnswerReader:
@@ -122,14 +179,14 @@ class AnswerReader:
         if self._step is not AnswerReader._read_until_close:
             raise broken("cut short" if self._seen else "closed without one")
 
-    def answer(self, seconds: Seconds) -> HttpAnswer:
+    def answer(self, seconds: Seconds | None) -> HttpAnswer:
         """Return it. Of a field that came twice the first counts."""
         if not self._whole:
-            return HttpAnswer(self._head.status, {}, b"", seconds)
+            return _status_alone(self._head.status, seconds)
         fields: dict[str, str] = {}
         for name, value in self._head.fields:
             fields.setdefault(name.decode(), value.rstrip().decode(errors="replace"))
-        return HttpAnswer(self._head.status, fields, bytes(self._body), seconds)
+        return HttpAnswer(self._head.status, fields, bytes(self._body), seconds or 0.0)
 
     # -- steps: each returns whether it is done, and the next one is to be taken
 
