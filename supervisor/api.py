@@ -75,6 +75,11 @@ __all__ = [
     "read_nagios",
 ]
 
+KEPT_BODY = 64 * 1024
+"""Bytes of an HTTP answer's body that are kept, unless a question asks for more."""
+LARGEST_BODY = 1024 * 1024
+"""More than this is never kept: whoever is asked sends what it likes, and hundreds may do so at once."""
+
 RESERVED_KEYS = frozenset({"name", "kind", "role", "interval", "timeout"})
 """Keys of a `[[fleet.NAME.check]]` table that belong to the runner: no check may declare them."""
 
@@ -157,7 +162,10 @@ class Unrunnable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """An HTTP answer. `body` is cut at 64 KiB; `seconds` runs from the start of connecting to the last byte kept."""
+    """An HTTP answer.
+
+    `body` is cut where the question says; `seconds` runs from the start of connecting to the last byte kept.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -179,7 +187,8 @@ class HttpQuestion:
 
     Without `whole` only the status is waited for, and the answer has neither headers nor body: that is cheaper. `keep`
     asks over a connection that stays open between two runs, and opens a new one where there is none: cheaper still, but
-    it does not show whether the instance can accept connections.
+    it does not show whether the instance can accept connections. `most` is how many bytes of the body are kept, 1 MiB
+    at most: it is memory for each instance that is being asked.
     """
 
     port: int
@@ -190,6 +199,7 @@ class HttpQuestion:
     verify: bool = True
     whole: bool = True
     keep: bool = False
+    most: int = KEPT_BODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +219,15 @@ class HttpProbe(Protocol):
     """HTTP to the instance, without redirects, proxies or cookies."""
 
     async def get(
-        self, url: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", verify: bool = True
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        verify: bool = True,
+        most: int = KEPT_BODY,
     ) -> HttpAnswer:
-        """Ask once. Raises `Refusal` or `NoAnswer`."""
+        """Ask once; `most` bytes of the body are kept, 1 MiB at most. Raises `Refusal` or `NoAnswer`."""
         ...
 
 
@@ -284,6 +300,11 @@ class Check(BaseModel, ABC):
         """Whether it asks nobody, as it is configured: it is a `PassiveCheck` then."""
         return False
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it asks somebody else about the instance: a refusal and silence are UNKNOWN then, and nobody is blamed."""
+        return False
+
     def __init_subclass__(cls, *, kind: str = "", **kwargs: object) -> None:
         """Name the kind."""
         super().__init_subclass__(**kwargs)  # type: ignore[arg-type]  # pydantic's own signature is wider
@@ -315,7 +336,10 @@ class AskingCheck(Check):
         match self.question():
             case HttpQuestion() as ask:
                 url = f"{'https' if ask.tls else 'http'}://{instance.url_host}:{ask.port}{ask.path}"
-                return self.judge(await probe.http.get(url, headers=ask.headers, method=ask.method, verify=ask.verify))
+                answer = await probe.http.get(
+                    url, headers=ask.headers, method=ask.method, verify=ask.verify, most=ask.most
+                )
+                return self.judge(answer)
             case TcpQuestion() as ask:
                 return self.judge(await probe.tcp.connect(instance.address, ask.port, send=ask.send, until=ask.until))
 
@@ -336,11 +360,13 @@ class BeatReport:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """The newest answer of another check: `age` in seconds, `fresh` while it counts."""
+    """The newest answer of another check: `age` in seconds, `fresh` while it counts, `silent` where there was none."""
 
     status: Status
     age: float
     fresh: bool
+    silent: bool = False
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +385,7 @@ class Report:
 
     `beat`: its newest sign of life; `deaf` says why nobody's can be heard now, "" when they can. `impaired`: what the
     cloud's own status checks find wrong, "" for nothing. `image` and `version` are what the fleet would be launched
-    from now. `alerts`: those that fire. `checks`: the other checks of the instance by name, as far as they answered.
+    from now. `alerts`: those that fire. `checks`: all checks of the instance by name, as far as they answered.
     """
 
     beat: BeatReport | None = None
@@ -381,6 +407,11 @@ class PassiveCheck(Check):
     def passive(self) -> bool:
         """It is."""
         return True
+
+    @property
+    def members(self) -> Sequence[str]:
+        """Other checks of the fleet by name, which it judges by: each must be there, and have no members itself."""
+        return ()
 
     @abstractmethod
     def judge(self, instance: Instance, report: Report) -> CheckResult:
