@@ -17,7 +17,9 @@ from supervisor.api import LARGEST_BODY, Check, CheckResult, Duration, HttpAnswe
 
 MACROS = ("address", "id", "fleet", "zone", "image", "version")
 MOST_SERIES = 1000
-"""Samples of one name that are looked through on an instance's own page: the prober has other things to do."""
+MOST_BYTES = 64 * 1024
+"""Samples of one name that are looked through on an instance's own page, and all their bytes: the parser is slow enough
+that whoever wrote the page could hold the prober for seconds."""
 
 NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 BOUND = rf"^(?:>=|<=|==|!=|>|<) *{NUMBER}$"
@@ -244,8 +246,8 @@ def _found(body: bytes, metric: str) -> tuple[float, float | None]:
     if len(body) >= LARGEST_BODY:
         body = body[: body.rfind(b"\n") + 1]
     lines = re.findall(rb"^%b(?=[{ \t]).*$" % name.encode(), body, re.MULTILINE)
-    if len(lines) > MOST_SERIES:
-        raise Unclear(f"the page has {len(lines)} samples of {name}, expected {MOST_SERIES} at most")
+    if len(lines) > MOST_SERIES or sum(map(len, lines)) > MOST_BYTES:
+        raise Unclear(f"the page has {len(lines)} samples of {name}, expected {MOST_SERIES} and 64 KiB at most")
     try:
         samples = list(_parsed(b"\n".join(lines).decode()))
     except ValueError:
