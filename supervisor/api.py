@@ -26,9 +26,9 @@ check's author tests it with `supervisor.testing`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -47,9 +47,11 @@ __all__ = [
     "CheckReport",
     "CheckResult",
     "Duration",
+    "EchoAnswer",
     "HttpAnswer",
     "HttpProbe",
     "HttpQuestion",
+    "IcmpProbe",
     "Instance",
     "Lifecycle",
     "NagiosOutput",
@@ -70,6 +72,11 @@ __all__ = [
     "TcpAnswer",
     "TcpProbe",
     "TcpQuestion",
+    "TlsAnswer",
+    "TlsProbe",
+    "TlsVersion",
+    "UdpAnswer",
+    "UdpProbe",
     "Unrunnable",
     "Verb",
     "read_nagios",
@@ -157,7 +164,10 @@ class Refusal(Exception):
 
 
 class Unrunnable(Exception):
-    """Raised by a probe: the program must not be trusted or can't be started. UNKNOWN: it says nothing of the instance."""
+    """Raised by a probe: it can't ask as things are here. UNKNOWN: it says nothing of the instance.
+
+    A program is not to be trusted, a file can't be read, the kernel forbids it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +214,15 @@ class HttpQuestion:
 
 @dataclass(frozen=True, slots=True)
 class TcpQuestion:
-    """Connect to a port of an instance, send `send` if any, and read until `until` appears, if given."""
+    """Connect to a port of an instance, send `send` if any, and read until `until` appears, if given.
+
+    With a `prefix` one message is read that follows its own length: an unsigned number of so many bytes, the highest first.
+    """
 
     port: int
     send: bytes = b""
     until: bytes = b""
+    prefix: int = 0
 
 
 Question: TypeAlias = HttpQuestion | TcpQuestion
@@ -234,8 +248,94 @@ class HttpProbe(Protocol):
 class TcpProbe(Protocol):
     """TCP to the instance."""
 
-    async def connect(self, host: str, port: int, *, send: bytes = b"", until: bytes = b"") -> TcpAnswer:
-        """Connect, send `send` if any, read until `until` appears if given. Raises `Refusal` or `NoAnswer`."""
+    async def connect(
+        self, host: str, port: int, *, send: bytes = b"", until: bytes = b"", prefix: int = 0
+    ) -> TcpAnswer:
+        """Connect, send `send` if any, read until `until` appears if given, or one message after its length of `prefix` bytes.
+
+        Raises `Refusal` or `NoAnswer`.
+        """
+        ...
+
+
+TlsVersion: TypeAlias = Literal["1.2", "1.3"]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsAnswer:
+    """A TLS handshake: the protocol's version, such as "1.3", and the certificates that were shown.
+
+    `certificates` are in DER, the instance's own first. `untrusted` says why the chain is not trusted, in OpenSSL's words;
+    '' where it is, or where nobody wanted to know. `seconds` runs from the start of connecting to the end of the handshake.
+    """
+
+    version: str
+    certificates: tuple[bytes, ...]
+    untrusted: str
+    seconds: float
+
+
+class TlsProbe(Protocol):
+    """TLS handshakes with the instance."""
+
+    async def handshake(
+        self,
+        host: str,
+        port: int,
+        *,
+        server_name: str = "",
+        verify: bool = True,
+        ca_file: str = "",
+        least: TlsVersion = "1.2",
+    ) -> TlsAnswer:
+        """Connect, shake hands, and close; a bad certificate is no failure here, but told.
+
+        `server_name` is asked for, and not compared with anything. With `verify` the chain, its dates included, is held
+        against the authorities in `ca_file`, or against the system's; one that fails is asked for over a second
+        connection. `least` is the oldest version that will do. Raises `Refusal` or `NoAnswer`, and `Unrunnable` when
+        `ca_file` can't be read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UdpAnswer:
+    """The datagram that came back, and the seconds from sending to it."""
+
+    received: bytes
+    seconds: float
+
+
+class UdpProbe(Protocol):
+    """UDP to the instance."""
+
+    async def ask(
+        self, host: str, port: int, payload: bytes, *, accept: Callable[[bytes], bool] | None = None
+    ) -> UdpAnswer:
+        """Send one datagram, once, and return the first that comes back from there and is accepted; any, by default.
+
+        What else comes is passed over, up to 100 datagrams. Raises `Refusal`, also where nobody has the port, and
+        `NoAnswer`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EchoAnswer:
+    """How many echoes were asked for, and the round trips in seconds of those that came, at least one, in order of asking."""
+
+    sent: int
+    round_trips: tuple[float, ...]
+
+
+class IcmpProbe(Protocol):
+    """ICMP and ICMPv6 echoes."""
+
+    async def echo(self, host: str, *, count: int = 1, wait: float = 1.0) -> EchoAnswer:
+        """Ask for `count` echoes, 20 ms apart, and wait for each at most `wait` seconds.
+
+        Raises `NoAnswer` when none comes, and `Unrunnable` where the kernel allows us no echoes.
+        """
         ...
 
 
@@ -275,6 +375,21 @@ class Probe(Protocol):
     @property
     def tcp(self) -> TcpProbe:
         """TCP."""
+        ...
+
+    @property
+    def tls(self) -> TlsProbe:
+        """TLS."""
+        ...
+
+    @property
+    def udp(self) -> UdpProbe:
+        """UDP."""
+        ...
+
+    @property
+    def icmp(self) -> IcmpProbe:
+        """ICMP."""
         ...
 
     @property
@@ -341,7 +456,11 @@ class AskingCheck(Check):
                 )
                 return self.judge(answer)
             case TcpQuestion() as ask:
-                return self.judge(await probe.tcp.connect(instance.address, ask.port, send=ask.send, until=ask.until))
+                return self.judge(
+                    await probe.tcp.connect(
+                        instance.address, ask.port, send=ask.send, until=ask.until, prefix=ask.prefix
+                    )
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def test_the_oldest_points_go() -> None:
 def test_a_check_that_measures_something_else_each_time_is_bounded() -> None:
     """What it measured longest ago goes."""
     kept = Measured()
-    kept.take(result(float(n), **{f"n{n}": 1.0}) for n in range(LABELS + 5))
+    kept.take(result(float(n))._replace(metrics={f"n{n}": 1.0}) for n in range(LABELS + 5))
 
     assert {f"n{n}" for n in range(5, LABELS + 5)} == {label for _, label in shown(kept)}
 
