@@ -78,10 +78,15 @@ def instance(address: str = "192.0.2.1", *, zone: str = "a", version: str = "1.0
 
 
 def http_answer(
-    status: int = 200, body: bytes | str = b"", *, headers: Mapping[str, str] | None = None, seconds: float = 0.01
+    status: int = 200,
+    body: bytes | str = b"",
+    *,
+    headers: Mapping[str, str] | None = None,
+    seconds: float = 0.01,
+    most: int = KEPT_BODY,
 ) -> HttpAnswer:
-    """Return an HTTP answer, which a probe cuts as the real one does; `seconds` is how long it took."""
-    return HttpAnswer(status, headers or {}, _bytes(body), seconds)
+    """Return an HTTP answer, cut as the real probe cuts it for who asks for `most` bytes; `seconds` is how long it took."""
+    return HttpAnswer(status, headers or {}, _bytes(body)[:most], seconds)
 
 
 def tcp_answer(received: bytes | str = b"", *, seconds: float = 0.01) -> TcpAnswer:

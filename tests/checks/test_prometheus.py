@@ -210,7 +210,7 @@ SCRAPED: dict[str, tuple[str, int, str | bytes, Status, str]] = {
 def test_an_instances_own_page_is_judged(row: str) -> None:
     """The one sample that is meant, among all that the page has."""
     metric, code, body, status, text = SCRAPED[row]
-    result = run(made(PAGE, metric=metric), instance(), FakeProbe(http=[http_answer(code, body)]))
+    result = run(made(PAGE, metric=metric), instance(), FakeProbe(http=[http_answer(code, body, most=2**20)]))
 
     assert status is result.status
     assert result.text.endswith(text)
