@@ -9,7 +9,8 @@ A *check* puts one kind of question to one instance. Its fields are its keys in 
         async def run(self, instance: Instance, probe: Probe) -> CheckResult: ...
 
 One that asks a single question over the network derives from `AskingCheck` instead: it says what to ask and what the
-answer means, and costs a fraction. One that asks nobody is a `PassiveCheck`: it judges what came in by other ways.
+answer means, and costs a fraction. One that asks nobody is a `PassiveCheck`: it judges what came in by other ways. One
+that runs a command on the instance itself is an `SshCheck`.
 
 A *remediation* is a pure plan of named steps:
 
@@ -27,14 +28,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, TypeAlias
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from typing import Annotated, ClassVar, Literal, Protocol, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from supervisor.core.duration import Duration
+from supervisor.core.duration import Duration, words
 from supervisor.core.journal import PlannedStep, Subject, Verb
-from supervisor.core.nagios import NagiosOutput, read_nagios
+from supervisor.core.macros import check_macros, filled, has_macro
+from supervisor.core.nagios import NagiosOutput, ending, first_line, read_end, read_nagios
 from supervisor.core.terms import Lifecycle, Role, Status
 
 __all__ = [
@@ -52,6 +55,7 @@ __all__ = [
     "HttpProbe",
     "HttpQuestion",
     "IcmpProbe",
+    "InsideCheck",
     "Instance",
     "Lifecycle",
     "NagiosOutput",
@@ -66,6 +70,9 @@ __all__ = [
     "Remediation",
     "Report",
     "Role",
+    "SshCheck",
+    "SshLogin",
+    "SshProbe",
     "Status",
     "StepPlan",
     "Subject",
@@ -79,6 +86,11 @@ __all__ = [
     "UdpProbe",
     "Unrunnable",
     "Verb",
+    "check_macros",
+    "ending",
+    "first_line",
+    "has_macro",
+    "nagios_result",
     "read_nagios",
 ]
 
@@ -106,6 +118,13 @@ class Instance:
     def url_host(self) -> str:
         """The address as a URL wants it: IPv6 in brackets."""
         return f"[{self.address}]" if ":" in self.address else self.address
+
+    def filled(self, words: Sequence[str]) -> list[str]:
+        """Return a command's words with this machine's own for each macro, such as `{version}`; see `check_macros`.
+
+        Raises `ValueError` for a value that the program would take for an option.
+        """
+        return filled(words, asdict(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +172,20 @@ class CheckResult:
     def unknown(cls, text: str) -> CheckResult:
         """The check itself could not be made. Says nothing about the instance."""
         return cls(Status.UNKNOWN, text)
+
+    @classmethod
+    def worst(cls, results: Sequence[CheckResult]) -> CheckResult:
+        """Return several results as one: the worst status, the texts of those that have it, and all metrics.
+
+        CRITICAL is worse than UNKNOWN: what is known to be bad counts, whatever else could not be seen. Raises
+        `ValueError` for none.
+        """
+        status = max((one.status for one in results), key=_WORSE.index)
+        text = "; ".join(one.text for one in results if one.status is status)
+        return cls(status, text, metrics={label: value for one in results for label, value in one.metrics.items()})
+
+
+_WORSE = (Status.OK, Status.WARNING, Status.UNKNOWN, Status.CRITICAL)
 
 
 class NoAnswer(Exception):
@@ -364,6 +397,44 @@ class ProgramProbe(Protocol):
         ...
 
 
+def nagios_result(answer: ProgramAnswer, name: str) -> CheckResult:
+    """Return what the end of a program called `name` means by the Nagios conventions.
+
+    Its exit code is the status, its first line the text, its perfdata the metrics; `time` among them is the latency.
+    """
+    end = read_end(name, answer.code, answer.stdout, answer.stderr)
+    return CheckResult(end.status, end.text, end.metrics.get("time"), metrics=end.metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class SshLogin:
+    """Who logs in on a machine, and how each side knows the other.
+
+    `key_file` holds the private key, without a passphrase. `known_hosts` is a file as OpenSSH writes it, lines with
+    `@cert-authority` included; "" takes any host key: then whoever answers at the address may tell us what they like.
+    """
+
+    user: str
+    key_file: str
+    known_hosts: str
+    port: int = 22
+
+
+class SshProbe(Protocol):
+    """Commands on the instance itself, over SSH, without a terminal, forwarding or anybody's own configuration.
+
+    A connection is kept for the next command, and shows nothing about whether new ones are accepted.
+    """
+
+    async def run(self, host: str, argv: Sequence[str], login: SshLogin) -> ProgramAnswer:
+        """Run once. The words reach the program as they are, whatever is in them: each is quoted for the shell there.
+
+        `seconds` runs from the command's sending to its end. Raises `Refusal` or `NoAnswer`, and `Unrunnable` for what
+        says nothing of the instance: a key that can't be read, an unknown host key, a login that was refused.
+        """
+        ...
+
+
 class Probe(Protocol):
     """What a check asks with. All of it obeys the check's time limit."""
 
@@ -397,6 +468,11 @@ class Probe(Protocol):
         """Programs."""
         ...
 
+    @property
+    def ssh(self) -> SshProbe:
+        """Commands on the instance."""
+        ...
+
 
 class Check(BaseModel, ABC):
     """One kind of question to an instance. Subclass with `kind="…"`; the fields are the keys of its table.
@@ -419,6 +495,11 @@ class Check(BaseModel, ABC):
     def elsewhere(self) -> bool:
         """Whether it asks somebody else about the instance: a refusal and silence are UNKNOWN then, and nobody is blamed."""
         return False
+
+    @property
+    def missing(self) -> str:
+        """What must be installed before it can run, with the remedy; "" for nothing. An error in config.toml."""
+        return ""
 
     def __init_subclass__(cls, *, kind: str = "", **kwargs: object) -> None:
         """Name the kind."""
@@ -539,6 +620,75 @@ class PassiveCheck(Check):
     async def run(self, instance: Instance, probe: Probe) -> CheckResult:
         """Say that there is nothing to ask."""
         return CheckResult.unknown("it asks nobody; `sickbay explain` tells what the daemon knows")
+
+
+class SshCheck(Check):
+    """A check that runs a command on the instance itself. It has the keys of the login, and `on_machine`."""
+
+    isolated: ClassVar[bool] = True
+
+    user: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=64)] = "sickbay"
+    """The account on the instance."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    """Where its SSH server listens."""
+    key_file: Annotated[str, Field(pattern="^/")] = "/etc/sickbay/ssh_key"
+    """Absolute path of the private key, without a passphrase; nobody but its owner and group may read it."""
+    known_hosts: Annotated[str, Field(pattern="^/")] = "/etc/sickbay/known_hosts"
+    """Absolute path of the file with the host keys, or with a line `@cert-authority * …` for the authority of all."""
+    host_keys: Literal["known", "any"] = "known"
+    """`any` asks whoever answers at the address, without knowing who that is: only for a network that you trust."""
+
+    @property
+    def missing(self) -> str:
+        """The extra `ssh`, where it asks over SSH."""
+        if self.passive or find_spec("asyncssh"):
+            return ""
+        return "asyncssh is not installed, and nobody can be asked over SSH; run `pip install 'sickbay[ssh]'`"
+
+    async def on_machine(self, instance: Instance, probe: Probe, argv: Sequence[str]) -> ProgramAnswer:
+        """Run a command there. Raises what the probe raises."""
+        known = self.known_hosts if self.host_keys == "known" else ""
+        return await probe.ssh.run(instance.address, argv, SshLogin(self.user, self.key_file, known, self.port))
+
+
+class InsideCheck(SshCheck, PassiveCheck):
+    """A check of what shows only inside a machine: asked for over SSH, or taken from what the machine itself sends."""
+
+    via: Literal["ssh", "heartbeat"] = "ssh"
+    """`heartbeat` asks nobody: it reads what the machine sends with its signs of life, and needs no login."""
+
+    @property
+    def passive(self) -> bool:
+        """With heartbeats."""
+        return self.via == "heartbeat"
+
+    @abstractmethod
+    def command(self) -> Sequence[str]:
+        """Return what is run on the machine."""
+
+    @abstractmethod
+    def seen(self, answer: ProgramAnswer) -> CheckResult:
+        """Return what the command's end means."""
+
+    @abstractmethod
+    def told(self, beat: BeatReport) -> CheckResult:
+        """Return what a fresh sign of life means."""
+
+    async def run(self, instance: Instance, probe: Probe) -> CheckResult:
+        """Look, over SSH."""
+        if self.passive:
+            return await super().run(instance, probe)
+        return self.seen(await self.on_machine(instance, probe, self.command()))
+
+    def judge(self, instance: Instance, report: Report) -> CheckResult:
+        """Read what the machine sent; what it does not send accuses nobody."""
+        if report.deaf:
+            return CheckResult.unknown(f"heartbeats can't be heard: {report.deaf}")
+        if report.beat is None:
+            return CheckResult.unknown("it has sent no heartbeat yet")
+        if not report.beat.fresh:
+            return CheckResult.unknown(f"its last heartbeat is {words(report.beat.age)} old")
+        return self.told(report.beat)
 
 
 @dataclass(frozen=True, slots=True)

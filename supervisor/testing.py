@@ -28,6 +28,7 @@ from supervisor.api import (
     NoAnswer,
     ProgramAnswer,
     Refusal,
+    SshLogin,
     TcpAnswer,
     TlsAnswer,
     TlsVersion,
@@ -44,6 +45,7 @@ __all__ = [
     "HttpRequest",
     "ProgramRequest",
     "Reply",
+    "SshRequest",
     "TcpRequest",
     "TlsRequest",
     "UdpRequest",
@@ -179,6 +181,15 @@ class ProgramRequest:
     env: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class SshRequest:
+    """What the check ran on the machine, and as whom."""
+
+    host: str
+    argv: tuple[str, ...]
+    login: SshLogin
+
+
 class FakeProbe:
     """A probe that answers from a script, in order.
 
@@ -198,8 +209,10 @@ class FakeProbe:
         udp: Sequence[UdpAnswer | Reply | Refusal | NoAnswer] = (),
         icmp: Sequence[EchoAnswer | NoAnswer | Unrunnable] = (),
         program: Sequence[ProgramAnswer | Unrunnable] = (),
+        ssh: Sequence[ProgramAnswer | Refusal | NoAnswer | Unrunnable] = (),
     ) -> None:
         """Take the script."""
+        self._ssh = FakeSsh(_Script("SSH", ssh))
         self._program = FakeProgram(_Script("program", program))
         self._http = FakeHttp(_Script("HTTP", http))
         self._tcp = FakeTcp(_Script("TCP", tcp))
@@ -238,9 +251,16 @@ class FakeProbe:
         return self._program
 
     @property
+    def ssh(self) -> FakeSsh:
+        """Commands on the instance."""
+        return self._ssh
+
+    @property
     def overrun(self) -> str:
         """Say that the check asked for more than the script has; '' when it did not."""
-        scripts = [side.script for side in (self._http, self._tcp, self._tls, self._udp, self._icmp, self._program)]
+        scripts = [
+            side.script for side in (self._http, self._tcp, self._tls, self._udp, self._icmp, self._program, self._ssh)
+        ]
         return next((script.overrun for script in scripts if script.overrun), "")
 
 
@@ -357,6 +377,21 @@ class FakeProgram:
     async def run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ProgramAnswer:
         """Answer from the script."""
         self.asked.append(ProgramRequest(tuple(argv), dict(env or {})))
+        return self.script.next()
+
+
+class FakeSsh:
+    """The SSH side of a `FakeProbe`."""
+
+    def __init__(self, script: _Script[ProgramAnswer]) -> None:
+        """Nothing was run yet."""
+        self.script = script
+        self.asked: list[SshRequest] = []
+
+    async def run(self, host: str, argv: Sequence[str], login: SshLogin) -> ProgramAnswer:
+        """Answer from the script."""
+        refuse_forbidden(host)
+        self.asked.append(SshRequest(host, tuple(argv), login))
         return self.script.next()
 
 

@@ -242,6 +242,8 @@ class Fleets:
             self._reading.wrong(
                 (*path, "timeout"), show(table.get("timeout", "3s")), "expected more than 0 and at most the interval"
             )
+        if check.missing:
+            self._reading.wrong((*path, "kind"), show(kind), check.missing)
         scope = self._scope(path, keys)
         passive = check if isinstance(check, PassiveCheck) and check.passive else None
         if passive is not None and not plugin.builtin:

@@ -19,6 +19,7 @@ from supervisor.runtime.datagrams import Icmp, Udp
 from supervisor.runtime.handshake import Tls
 from supervisor.runtime.lean import LeanAsker
 from supervisor.runtime.program import Programs
+from supervisor.runtime.ssh import Ssh
 
 PORTS = {"http": 80, "https": 443}
 
@@ -122,6 +123,7 @@ class NetworkProbe:
         self._tcp = Tcp(self._network)
         self._tls = Tls()
         self._programs: Programs | None = None
+        self._ssh = Ssh()
 
     @property
     def http(self) -> Http:
@@ -155,8 +157,14 @@ class NetworkProbe:
             self._programs = Programs()
         return self._programs
 
+    @property
+    def ssh(self) -> Ssh:
+        """Commands on the instance."""
+        return self._ssh
+
     async def close(self) -> None:
         """Let go of the connections, and of the programs."""
         await self._network.close()
+        await self._ssh.close()
         if self._programs is not None:
             await self._programs.close()
