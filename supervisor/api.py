@@ -94,6 +94,11 @@ __all__ = [
     "read_nagios",
 ]
 
+KEPT_BODY = 64 * 1024
+"""Bytes of an HTTP answer's body that are kept, unless a question asks for more."""
+LARGEST_BODY = 1024 * 1024
+"""More than this is never kept: whoever is asked sends what it likes, and hundreds may do so at once."""
+
 RESERVED_KEYS = frozenset({"name", "kind", "role", "interval", "timeout"})
 """Keys of a `[[fleet.NAME.check]]` table that belong to the runner: no check may declare them."""
 
@@ -200,9 +205,10 @@ class Unrunnable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """An HTTP answer. `body` is cut at 64 KiB; `seconds` runs from the start of connecting to the last byte kept.
+    """An HTTP answer.
 
-    Where the question was not `timed`, `seconds` may be 0.
+    `body` is cut where the question says; `seconds` runs from the start of connecting to the last byte kept. Where the
+    question was not `timed`, it may be 0.
     """
 
     status: int
@@ -229,7 +235,8 @@ class HttpQuestion:
     Without `whole` only the status is waited for, and the answer has neither headers nor body: that is cheaper. `keep`
     asks over a connection that stays open between two runs, and opens a new one where there is none: cheaper still, but
     it does not show whether the instance can accept connections. Without `timed` the answer need not tell how long it
-    took, so that many answers are the same, and are judged once. How long a check took is known all the same.
+    took, so that many answers are the same, and are judged once. How long a check took is known all the same. `most` is
+    how many bytes of the body are kept, 1 MiB at most: it is memory for each instance that is being asked.
     """
 
     port: int
@@ -241,6 +248,7 @@ class HttpQuestion:
     whole: bool = True
     keep: bool = False
     timed: bool = True
+    most: int = KEPT_BODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,9 +275,15 @@ class HttpProbe(Protocol):
     """HTTP to the instance, without redirects, proxies or cookies."""
 
     async def get(
-        self, url: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", verify: bool = True
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        verify: bool = True,
+        most: int = KEPT_BODY,
     ) -> HttpAnswer:
-        """Ask once. Raises `Refusal` or `NoAnswer`."""
+        """Ask once; `most` bytes of the body are kept, 1 MiB at most. Raises `Refusal` or `NoAnswer`."""
         ...
 
 
@@ -487,6 +501,11 @@ class Check(BaseModel, ABC):
         return False
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether it asks somebody else about the instance: a refusal and silence are UNKNOWN then, and nobody is blamed."""
+        return False
+
+    @property
     def missing(self) -> str:
         """What must be installed before it can run, with the remedy; "" for nothing. An error in config.toml."""
         return ""
@@ -525,7 +544,10 @@ class AskingCheck(Check):
         match self.question():
             case HttpQuestion() as ask:
                 url = f"{'https' if ask.tls else 'http'}://{instance.url_host}:{ask.port}{ask.path}"
-                return self.judge(await probe.http.get(url, headers=ask.headers, method=ask.method, verify=ask.verify))
+                answer = await probe.http.get(
+                    url, headers=ask.headers, method=ask.method, verify=ask.verify, most=ask.most
+                )
+                return self.judge(answer)
             case TcpQuestion() as ask:
                 return self.judge(
                     await probe.tcp.connect(
@@ -550,11 +572,13 @@ class BeatReport:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """The newest answer of another check: `age` in seconds, `fresh` while it counts."""
+    """The newest answer of another check: `age` in seconds, `fresh` while it counts, `silent` where there was none."""
 
     status: Status
     age: float
     fresh: bool
+    silent: bool = False
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -573,7 +597,7 @@ class Report:
 
     `beat`: its newest sign of life; `deaf` says why nobody's can be heard now, "" when they can. `impaired`: what the
     cloud's own status checks find wrong, "" for nothing. `image` and `version` are what the fleet would be launched
-    from now. `alerts`: those that fire. `checks`: the other checks of the instance by name, as far as they answered.
+    from now. `alerts`: those that fire. `checks`: all checks of the instance by name, as far as they answered.
     """
 
     beat: BeatReport | None = None
@@ -595,6 +619,11 @@ class PassiveCheck(Check):
     def passive(self) -> bool:
         """It is."""
         return True
+
+    @property
+    def members(self) -> Sequence[str]:
+        """Other checks of the fleet by name, which it judges by: each must be there, and have no members itself."""
+        return ()
 
     @abstractmethod
     def judge(self, instance: Instance, report: Report) -> CheckResult:

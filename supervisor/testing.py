@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeAlias, TypeVar
 
 from yarl import URL
 
 from supervisor.api import (
+    KEPT_BODY,
     Check,
     CheckResult,
     EchoAnswer,
@@ -79,10 +80,15 @@ def instance(address: str = "192.0.2.1", *, zone: str = "a", version: str = "1.0
 
 
 def http_answer(
-    status: int = 200, body: bytes | str = b"", *, headers: Mapping[str, str] | None = None, seconds: float = 0.01
+    status: int = 200,
+    body: bytes | str = b"",
+    *,
+    headers: Mapping[str, str] | None = None,
+    seconds: float = 0.01,
+    most: int = KEPT_BODY,
 ) -> HttpAnswer:
-    """Return an HTTP answer, cut as the real probe cuts it; `seconds` is how long it took."""
-    return HttpAnswer(status, headers or {}, _bytes(body)[:KEPT], seconds)
+    """Return an HTTP answer, cut as the real probe cuts it for who asks for `most` bytes; `seconds` is how long it took."""
+    return HttpAnswer(status, headers or {}, _bytes(body)[:most], seconds)
 
 
 def tcp_answer(received: bytes | str = b"", *, seconds: float = 0.01) -> TcpAnswer:
@@ -267,12 +273,19 @@ class FakeHttp:
         self.asked: list[HttpRequest] = []
 
     async def get(
-        self, url: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", verify: bool = True
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        verify: bool = True,
+        most: int = KEPT_BODY,
     ) -> HttpAnswer:
         """Answer from the script."""
         refuse_forbidden(URL(url, encoded=True).host or "")
         self.asked.append(HttpRequest(method, url, dict(headers or {}), verify))
-        return self.script.next()
+        answer = self.script.next()
+        return replace(answer, body=answer.body[:most])
 
 
 class FakeTcp:

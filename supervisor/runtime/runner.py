@@ -62,7 +62,7 @@ async def run_check(check: Check, instance: Instance, probe: Probe, timeout: flo
             raise
         result = _broken(error)
     except BaseException as error:  # noqa: BLE001  # a plugin may raise anything, SystemExit included
-        result = _failed(error, timeout)
+        result = _failed(error, timeout, check)
     return Ran(result, sent, boottime())
 
 
@@ -82,7 +82,7 @@ class Judge:
         if outcome is self._answer:
             return self._result
         if isinstance(outcome, Exception):
-            return _failed(outcome, timeout)
+            return _failed(outcome, timeout, self._check)
         try:
             self._result = _tidy(self._check.judge(outcome))
         except BaseException as error:  # noqa: BLE001  # as above
@@ -106,10 +106,12 @@ async def _answer(check: Check, instance: Instance, probe: Probe, timeout: float
         return await check.run(instance, probe)
 
 
-def _failed(error: BaseException, timeout: float) -> CheckResult:
+def _failed(error: BaseException, timeout: float, check: Check) -> CheckResult:
     """Return what it means that a run ended with an exception; even its text may fail."""
     try:
-        return _tidy(_meaning(error, timeout))
+        found = _tidy(_meaning(error, timeout))
+        # Whoever is asked about the instance is not the instance: its trouble says nothing of that.
+        return CheckResult.unknown(found.text) if check.elsewhere else found
     except BaseException as worse:  # noqa: BLE001  # a plugin's __str__ may raise anything
         return _broken(worse)
 
