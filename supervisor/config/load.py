@@ -11,6 +11,7 @@ from pathlib import Path
 
 from supervisor.config.fleets import FleetConfig, Fleets
 from supervisor.config.models import (
+    AlertmanagerTable,
     ChatTable,
     ExplainingTable,
     GuardsTable,
@@ -31,7 +32,18 @@ from supervisor.plugins import Catalogue
 
 BUILT_IN = ("prober", "loopback")  # sentinels that are always there
 LONGEST_SOCKET = 107  # bytes: what the kernel's sockaddr_un holds
-TABLES = ("supervisor", "fleet", "sentinel", "judgement", "explaining", "guards", "quarantine", "chat", "plugins")
+TABLES = (
+    "supervisor",
+    "fleet",
+    "sentinel",
+    "judgement",
+    "explaining",
+    "guards",
+    "quarantine",
+    "chat",
+    "alertmanager",
+    "plugins",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,7 @@ class Config:
     listen: tuple[str, int] | None
     plugin_paths: tuple[Path, ...]
     slack: SlackTable | None
+    alertmanager: AlertmanagerTable
     url: str
     fleets: Mapping[str, FleetConfig]
     sentinels: tuple[SentinelTable, ...]
@@ -98,6 +111,7 @@ class _Reader(Reading):
         guards_table = self.model(GuardsTable, ("guards",))
         quarantine = self.model(QuarantineTable, ("quarantine",))
         chat = self.model(ChatTable, ("chat",))
+        alertmanager = self.model(AlertmanagerTable, ("alertmanager",))
         plugins = self.model(PluginsTable, ("plugins",))
         speed = judgement_table.speed if judgement_table else 1.0
         judgement = to_core(judgement_table, Judgement, speed) if judgement_table else Judgement()
@@ -152,6 +166,7 @@ class _Reader(Reading):
             listen=listen,
             plugin_paths=tuple(self.relative(p) for p in plugins.paths),
             slack=chat.slack,
+            alertmanager=alertmanager or AlertmanagerTable(),
             url=top.url,
             fleets=fleets,
             sentinels=sentinels,

@@ -292,6 +292,21 @@ class SentinelTable(Model):
         return self
 
 
+class AlertmanagerTable(Model):
+    """How alerts of Prometheus' Alertmanager come in, for the check `alertmanager`: its webhook, and asking it."""
+
+    instance_label: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "instance"
+    """The label that names the instance: by its id or its address, with a port or without."""
+    url: Annotated[str, AfterValidator(_web_url)] = ""
+    """Where Alertmanager answers, such as "http://alertmanager.example.org:9093": it is asked for all that fires; "" for never."""
+    interval: Pace = timedelta(seconds=30)
+    """How often it is asked. After three intervals without an answer nothing is known."""
+    token: SecretRef | None = None
+    """What its webhook says in `Authorization: Bearer`; without it, the webhook is taken on the unix socket only."""
+    keep: Duration = timedelta(hours=5)
+    """An alert of which only the webhook told ends when it is not repeated for so long: more than Alertmanager's `repeat_interval`."""
+
+
 TABLES: dict[str, type[BaseModel]] = {
     "supervisor": SupervisorTable,
     "judgement": JudgementTable,
@@ -299,6 +314,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "guards": GuardsTable,
     "quarantine": QuarantineTable,
     "chat": ChatTable,
+    "alertmanager": AlertmanagerTable,
     "plugins": PluginsTable,
 }
 """The tables of the file, beside `[fleet.NAME]` and `[[sentinel]]`."""

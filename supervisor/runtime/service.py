@@ -15,6 +15,7 @@ import structlog
 
 from supervisor.core.context import KILL_SWITCH
 from supervisor.core.engine import Engine
+from supervisor.core.measured import Measured
 from supervisor.core.model import Holder, Instance, Record
 from supervisor.core.requests import DESTRUCTIVE, Request
 from supervisor.core.settings import Settings
@@ -76,6 +77,7 @@ class Service:
         self.executor = Executor(clouds, self._finished, self._gate)
         self.outbox = Outbox(self.engine, self.loop.stable, chats, self.inbox.put)
         self.listeners: list[Listener] = []
+        self.measured = Measured()
         self._clouds = dict(clouds)
         self._host = host
         self._clock = clock
@@ -177,6 +179,7 @@ class Service:
 
     async def _take_results(self) -> None:
         async for results in self._host.results():
+            self.measured.take(results)
             self.inbox.put(ResultsReported(results))
 
     async def _watch_kill_switch(self) -> None:

@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from supervisor.api import (
+    KEPT_BODY,
     Check,
     EchoAnswer,
     HttpAnswer,
@@ -22,6 +23,8 @@ from supervisor.api import (
     Probe,
     ProgramAnswer,
     ProgramProbe,
+    SshLogin,
+    SshProbe,
     TcpAnswer,
     TcpProbe,
     TlsAnswer,
@@ -84,6 +87,11 @@ class Tracing:
         return _Icmp(self, self._probe.icmp)
 
     @property
+    def ssh(self) -> SshProbe:
+        """Commands on the instance."""
+        return _Ssh(self, self._probe.ssh)
+
+    @property
     def program(self) -> ProgramProbe:
         """Programs."""
         return _Program(self, self._probe.program)
@@ -108,11 +116,17 @@ class _Http:
         self._tracing, self._probe = tracing, probe
 
     async def get(
-        self, url: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", verify: bool = True
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        verify: bool = True,
+        most: int = KEPT_BODY,
     ) -> HttpAnswer:
         named = f" with {', '.join(headers)}" if headers else ""
         unsure = "" if verify else ", any certificate"
-        asking = self._probe.get(url, headers=headers, method=method, verify=verify)
+        asking = self._probe.get(url, headers=headers, method=method, verify=verify, most=most)
         return await self._tracing.note(f"{method} {_plain(url)}{named}{unsure}", asking, _told_of_http)
 
 
@@ -166,6 +180,17 @@ class _Icmp:
     async def echo(self, host: str, *, count: int = 1, wait: float = 1.0) -> EchoAnswer:
         asking = self._probe.echo(host, count=count, wait=wait)
         return await self._tracing.note(f"{count} echoes of {host}, each within {wait:g}s", asking, _told_of_icmp)
+
+
+class _Ssh:
+    def __init__(self, tracing: Tracing, probe: SshProbe) -> None:
+        self._tracing, self._probe = tracing, probe
+
+    async def run(self, host: str, argv: Sequence[str], login: SshLogin) -> ProgramAnswer:
+        asking = self._probe.run(host, argv, login)
+        return await self._tracing.note(
+            f"run {list(argv)} as {login.user} at {host}:{login.port}", asking, _told_of_program
+        )
 
 
 class _Program:

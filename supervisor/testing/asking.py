@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, NoReturn, TypeAlias, TypeVar
 
 from yarl import URL
 
 from supervisor.api import (
+    KEPT_BODY,
     Check,
     CheckResult,
     EchoAnswer,
@@ -23,6 +24,7 @@ from supervisor.api import (
     NoAnswer,
     ProgramAnswer,
     Refusal,
+    SshLogin,
     TcpAnswer,
     TlsAnswer,
     TlsVersion,
@@ -67,10 +69,15 @@ def instance(address: str = "192.0.2.1", *, zone: str = "a", version: str = "1.0
 
 
 def http_answer(
-    status: int = 200, body: bytes | str = b"", *, headers: Mapping[str, str] | None = None, seconds: float = 0.01
+    status: int = 200,
+    body: bytes | str = b"",
+    *,
+    headers: Mapping[str, str] | None = None,
+    seconds: float = 0.01,
+    most: int = KEPT_BODY,
 ) -> HttpAnswer:
-    """Return an HTTP answer, cut as the real probe cuts it; `seconds` is how long it took."""
-    return HttpAnswer(status, headers or {}, _bytes(body)[:KEPT], seconds)
+    """Return an HTTP answer, cut as the real probe cuts it for who asks for `most` bytes; `seconds` is how long it took."""
+    return HttpAnswer(status, headers or {}, _bytes(body)[:most], seconds)
 
 
 def tcp_answer(received: bytes | str = b"", *, seconds: float = 0.01) -> TcpAnswer:
@@ -169,6 +176,16 @@ class ProgramRequest:
     at: float = field(default=0.0, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class SshRequest:
+    """What the check ran on the machine, and as whom."""
+
+    host: str
+    argv: tuple[str, ...]
+    login: SshLogin
+    at: float = field(default=0.0, compare=False)
+
+
 class FakeProbe:
     """A probe that answers from a script, in order.
 
@@ -188,8 +205,10 @@ class FakeProbe:
         udp: Sequence[UdpAnswer | Reply | Refusal | NoAnswer] = (),
         icmp: Sequence[EchoAnswer | NoAnswer | Unrunnable] = (),
         program: Sequence[ProgramAnswer | Unrunnable] = (),
+        ssh: Sequence[ProgramAnswer | Refusal | NoAnswer | Unrunnable] = (),
     ) -> None:
         """Take the script."""
+        self._ssh = FakeSsh(_Script("SSH", ssh))
         self._program = FakeProgram(_Script("program", program))
         self._http = FakeHttp(_Script("HTTP", http))
         self._tcp = FakeTcp(_Script("TCP", tcp))
@@ -228,9 +247,16 @@ class FakeProbe:
         return self._program
 
     @property
+    def ssh(self) -> FakeSsh:
+        """Commands on the instance."""
+        return self._ssh
+
+    @property
     def overrun(self) -> str:
         """Say that the check asked for more than the script has; '' when it did not."""
-        scripts = [side.script for side in (self._http, self._tcp, self._tls, self._udp, self._icmp, self._program)]
+        scripts = [
+            side.script for side in (self._http, self._tcp, self._tls, self._udp, self._icmp, self._program, self._ssh)
+        ]
         return next((script.overrun for script in scripts if script.overrun), "")
 
 
@@ -243,12 +269,19 @@ class FakeHttp:
         self.asked: list[HttpRequest] = []
 
     async def get(
-        self, url: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", verify: bool = True
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        verify: bool = True,
+        most: int = KEPT_BODY,
     ) -> HttpAnswer:
         """Answer from the script."""
         refuse_forbidden(URL(url, encoded=True).host or "")
         self.asked.append(HttpRequest(method, url, dict(headers or {}), verify, self.script.now()))
-        return await self.script.next()
+        answer = await self.script.next()
+        return replace(answer, body=answer.body[:most])
 
 
 class FakeTcp:
@@ -340,6 +373,21 @@ class FakeProgram:
     async def run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ProgramAnswer:
         """Answer from the script."""
         self.asked.append(ProgramRequest(tuple(argv), dict(env or {}), self.script.now()))
+        return await self.script.next()
+
+
+class FakeSsh:
+    """The SSH side of a `FakeProbe`."""
+
+    def __init__(self, script: _Script[ProgramAnswer]) -> None:
+        """Nothing was run yet."""
+        self.script = script
+        self.asked: list[SshRequest] = []
+
+    async def run(self, host: str, argv: Sequence[str], login: SshLogin) -> ProgramAnswer:
+        """Answer from the script."""
+        refuse_forbidden(host)
+        self.asked.append(SshRequest(host, tuple(argv), login, self.script.now()))
         return await self.script.next()
 
 
