@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from typing import Protocol
@@ -87,7 +87,7 @@ class Pen(Protocol):
 class OpenRun:
     """A run that still grows. Times are on the boot clock."""
 
-    __slots__ = ("count", "first", "gap", "last", "latency", "silent", "slowest", "soonest", "status", "text", "until")
+    __slots__ = ("count", "first", "gap", "last", "latency", "silent", "slowest", "status", "text")
 
     def __init__(self, status: Status, text: str, sent: BootTime, latency: Seconds, *, silent: bool) -> None:
         """Begin with one result."""
@@ -96,19 +96,15 @@ class OpenRun:
         self.text = text
         self.first = self.last = sent
         self.gap: Seconds = 0.0  # between its first two results; 0 while there is one only
-        self.soonest: BootTime = float("-inf")  # between these two the next one is expected
-        self.until: BootTime = float("inf")
         self.count = 1
         self.latency = self.slowest = latency
 
     def grow(self, sent: BootTime) -> bool:
-        """Take in that the second result came, which sets the pace; return whether the pace is the one of before."""
-        gap = sent - self.last
-        if self.gap and not self.gap / OUT_OF_STEP <= gap <= self.gap * OUT_OF_STEP:
-            return False
+        """Take in that the second result came, which sets the pace; return whether there is one."""
         if not self.gap:
-            self.gap = gap
-        return gap > 0
+            self.gap = max(0.0, sent - self.last)
+            return self.gap > 0
+        return False
 
 
 class Recorder:
@@ -124,7 +120,7 @@ class Recorder:
         self._runs: dict[str, dict[str, OpenRun]] = {}  # check -> instance -> its run
         self._ended: list[Run] = []
         self._lines: list[Line] = []
-        self._machines: dict[str, dict[str, Machine]] = {}
+        self._machines: dict[str, Mapping[str, Machine]] = {}
         self._lost: dict[str, str] = {}  # fleet -> why its cloud gave no list
         self._sentinels: dict[str, SentinelReported] = {}
         self._unwell = False
@@ -170,17 +166,19 @@ class Recorder:
             except KeyError:
                 runs.setdefault(check, {})[instance] = OpenRun(status, text, sent, done - sent, silent=silent)
                 continue
-            if run.soonest <= sent <= run.until and run.status is status and run.silent is silent:
-                gap = run.gap
-                if gap:
-                    run.last = sent
-                    run.soonest = sent + gap / OUT_OF_STEP
-                    run.until = sent + gap * OUT_OF_STEP
-                    run.count += 1
-                    latency = done - sent
-                    run.latency += latency
-                    run.slowest = max(run.slowest, latency)
-                    continue
+            gap = run.gap
+            if (
+                gap / OUT_OF_STEP <= sent - run.last <= gap * OUT_OF_STEP
+                and gap
+                and run.status is status
+                and run.silent is silent
+            ):
+                run.last = sent
+                run.count += 1
+                latency = done - sent
+                run.latency += latency
+                run.slowest = max(run.slowest, latency)
+                continue
             self._step(instance, check, run, Result(instance, check, status, silent, sent, done, text))
 
     def beats(self, beats: Iterable[Beat]) -> None:
@@ -193,7 +191,6 @@ class Recorder:
         alike = run.status is result.status and run.silent is result.silent
         if alike and run.grow(result.sent):
             run.last = result.sent
-            run.soonest, run.until = result.sent + run.gap / OUT_OF_STEP, result.sent + run.gap * OUT_OF_STEP
             run.count += 1
             run.latency += latency
             run.slowest = max(run.slowest, latency)
@@ -244,10 +241,10 @@ class Recorder:
             self._lines.append(CloudLost(at, fleet, reason))
 
     def _listed(self, signal: InventorySeen, at: Moment) -> None:
-        known = self._machines.get(signal.fleet, {})
-        listed = {machine.id: machine for machine in signal.machines}
-        changed = tuple(m for m in signal.machines if (old := known.get(m.id)) is not m and old != m)
-        gone = tuple(sorted(known.keys() - listed.keys()))
+        known, listed = self._machines.get(signal.fleet, {}), signal.machines
+        news = signal.news if known is signal.before else (*listed, *(known.keys() - listed.keys()))
+        changed = tuple(listed[name] for name in news if name in listed and known.get(name) != listed[name])
+        gone = tuple(sorted(name for name in news if name not in listed))
         if changed or gone:
             self._lines.append(MachinesChanged(at, signal.fleet, changed, gone))
         self._machines[signal.fleet] = listed
