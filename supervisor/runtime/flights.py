@@ -28,6 +28,8 @@ STOOD_STILL = 0.5
 """Seconds of standing still, or half the time limit, during which an answer that did not come proves nothing."""
 GRACE = 1.0
 """Seconds that a check has to end once its time is up."""
+LONGEST = 0.9
+"""Of its interval a stretched time limit may take: one that is silent must have landed when it is due again."""
 MOST_ASKED = 200
 """Runs in flight besides the schedule: a challenge asks hundreds of machines at once, and must not starve the others."""
 
@@ -123,8 +125,8 @@ class Flights:
 
     def _launch(self, pair: Pair, now: float, *, asked: bool) -> None:
         spec = pair.spec
-        # However slow we are ourselves, an answer comes before the same question is due again.
-        limit = min(spec.timeout * self.stretch, max(spec.interval, spec.timeout))
+        # However slow we are ourselves, the time is up before the same question is due again.
+        limit = min(spec.timeout * self.stretch, max(spec.interval * LONGEST, spec.timeout))
         flight = pair.flight = Flight(self, pair, now, limit, asked=asked)
         self.started += 1
         self._flying += 1

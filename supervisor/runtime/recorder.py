@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
+from itertools import zip_longest
 from typing import Protocol
 
 import structlog
@@ -64,6 +65,7 @@ log = structlog.get_logger()
 PAUSE: Seconds = 30.0  # between two writes
 PART: Seconds = 600.0  # a run that goes on is written in parts of this length: so much of it a crash may cost
 AT_ONCE = 5000  # runs of which a part is written at one time
+PIECE = 2000  # runs, records or machines that are put into words in one piece
 SEGMENT: Seconds = 86400.0
 OUT_OF_STEP = 1.6  # a result that comes so many times sooner or later than the one before begins a new run
 SLOW_LAG: Seconds = 0.25  # what of itself the supervisor finds worth keeping
@@ -321,7 +323,8 @@ class Recorder:
     def _put(self, chapters: Sequence[Chapter]) -> bool:
         room = True
         for chapter in chapters:
-            room = self._pen.write(chapter)
+            for part in _parts(chapter):
+                room = self._pen.write(part)
         return room
 
     def _chapters(self) -> list[Chapter]:
@@ -363,6 +366,34 @@ class Recorder:
             lines.append(MachinesChanged(at, fleet, tuple(machines[name] for name in sorted(machines))))
         lines += [CloudLost(at, fleet, reason) for fleet, reason in sorted(self._lost.items())]
         return tuple(lines)
+
+
+def _parts(chapter: Chapter) -> Iterator[Chapter]:
+    """Cut what tells of a whole large fleet: while one part is put into JSON, nobody else has a turn."""
+    runs = [chapter.runs[first : first + PIECE] for first in range(0, len(chapter.runs), PIECE)]
+    opening = chapter.opening
+    for some, lines in zip_longest(runs or [()], _pieces(chapter.lines), fillvalue=()):
+        yield Chapter(chapter.at, some, lines, opening=opening)
+        opening = False
+
+
+def _pieces(lines: Iterable[Line]) -> Iterator[tuple[Line, ...]]:
+    piece: list[Line] = []
+    room = PIECE
+    for line in lines:
+        machines = line.machines if isinstance(line, MachinesChanged) else ()
+        for first in range(0, max(1, len(machines)), PIECE):
+            some = machines[first : first + PIECE]
+            if isinstance(line, MachinesChanged) and len(some) < len(machines):
+                piece.append(replace(line, machines=some, gone=() if first else line.gone))
+            else:
+                piece.append(line)
+            room -= max(1, len(some))
+            if room <= 0:
+                yield tuple(piece)
+                piece, room = [], PIECE
+    if piece:
+        yield tuple(piece)
 
 
 def _bare(record: Record) -> Record:

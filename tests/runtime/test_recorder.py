@@ -39,7 +39,7 @@ from supervisor.core.signals import (
 )
 from supervisor.core.terms import Lifecycle, Now, Status
 from supervisor.core.world import World
-from supervisor.runtime.recorder import PART, SEGMENT, Recorder
+from supervisor.runtime.recorder import PART, PIECE, SEGMENT, Recorder
 from supervisor.runtime.service import Service
 from supervisor.sim.world import Behaviour
 from supervisor.sim.world import World as SimWorld
@@ -223,6 +223,22 @@ async def test_each_segment_can_be_read_by_itself(desk: Desk) -> None:
     assert [Sensed] == [type(x) for x in last.lines]
     assert [Loaded, Sensed, Sensed, MachinesChanged] == [type(x) for x in second.lines]
     desk.recorder.close()
+
+
+async def test_what_tells_of_a_large_fleet_is_written_in_pieces(desk: Desk) -> None:
+    """Everything once, in order, and only the first of them opens the segment."""
+    names = [f"i-{number:05}" for number in range(2 * PIECE + 5)]
+    desk.tap(InventorySeen.of("web", (replace(MACHINE, id=name) for name in names), 0.0))
+    desk.tap(ResultsReported([Result(name, "alive", Status.OK, False, 1.0, 1.1) for name in names]))
+    desk.recorder.close()
+
+    told = [line for line in desk.paper.lines(MachinesChanged) if isinstance(line, MachinesChanged)]
+    assert 2 * names == [machine.id for line in told for machine in line.machines], "as known, and as news"
+    assert sorted(names) == sorted(run.instance for run in desk.paper.runs)
+    assert [True] + [False] * (len(desk.paper.chapters) - 1) == [chapter.opening for chapter in desk.paper.chapters]
+    for chapter in desk.paper.chapters:
+        machines = [m for line in chapter.lines if isinstance(line, MachinesChanged) for m in line.machines]
+        assert PIECE >= max(len(chapter.runs), len(chapter.lines), len(machines) // 2)
 
 
 async def test_a_disk_that_refuses_is_told_once_and_tried_again(desk: Desk) -> None:
