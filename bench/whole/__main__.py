@@ -77,7 +77,7 @@ def main() -> None:
         kept["seconds"] = {name: [asdict(second) for second in seconds] for name, seconds in seen.items()}
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "whole.json").write_text(json.dumps(kept, indent=1) + "\n")
-        (arguments.out / "whole.svg").write_text(picture(seen))
+        (arguments.out / "whole.svg").write_text(picture(seen, arguments.machines))
 
 
 def weigh_empty(folder: Path, mode: str) -> int:
