@@ -9,7 +9,7 @@ A *check* puts one kind of question to one instance. Its fields are its keys in 
         async def run(self, instance: Instance, probe: Probe) -> CheckResult: ...
 
 One that asks a single question over the network derives from `AskingCheck` instead: it says what to ask and what the
-answer means, and costs a fraction.
+answer means, and costs a fraction. One that asks nobody is a `PassiveCheck`: it judges what came in by other ways.
 
 A *remediation* is a pure plan of named steps:
 
@@ -26,9 +26,9 @@ check's author tests it with `supervisor.testing`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -39,18 +39,24 @@ from supervisor.core.terms import Lifecycle, Role, Status
 
 __all__ = [
     "RESERVED_KEYS",
+    "AlertReport",
     "Answer",
     "AskingCheck",
+    "BeatReport",
     "Check",
+    "CheckReport",
     "CheckResult",
     "Duration",
+    "EchoAnswer",
     "HttpAnswer",
     "HttpProbe",
     "HttpQuestion",
+    "IcmpProbe",
     "Instance",
     "Lifecycle",
     "NagiosOutput",
     "NoAnswer",
+    "PassiveCheck",
     "Plan",
     "Probe",
     "ProgramAnswer",
@@ -58,6 +64,7 @@ __all__ = [
     "Question",
     "Refusal",
     "Remediation",
+    "Report",
     "Role",
     "Status",
     "StepPlan",
@@ -65,6 +72,11 @@ __all__ = [
     "TcpAnswer",
     "TcpProbe",
     "TcpQuestion",
+    "TlsAnswer",
+    "TlsProbe",
+    "TlsVersion",
+    "UdpAnswer",
+    "UdpProbe",
     "Unrunnable",
     "Verb",
     "read_nagios",
@@ -147,7 +159,10 @@ class Refusal(Exception):
 
 
 class Unrunnable(Exception):
-    """Raised by a probe: the program must not be trusted or can't be started. UNKNOWN: it says nothing of the instance."""
+    """Raised by a probe: it can't ask as things are here. UNKNOWN: it says nothing of the instance.
+
+    A program is not to be trusted, a file can't be read, the kernel forbids it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +204,15 @@ class HttpQuestion:
 
 @dataclass(frozen=True, slots=True)
 class TcpQuestion:
-    """Connect to a port of an instance, send `send` if any, and read until `until` appears, if given."""
+    """Connect to a port of an instance, send `send` if any, and read until `until` appears, if given.
+
+    With a `prefix` one message is read that follows its own length: an unsigned number of so many bytes, the highest first.
+    """
 
     port: int
     send: bytes = b""
     until: bytes = b""
+    prefix: int = 0
 
 
 Question: TypeAlias = HttpQuestion | TcpQuestion
@@ -213,8 +232,94 @@ class HttpProbe(Protocol):
 class TcpProbe(Protocol):
     """TCP to the instance."""
 
-    async def connect(self, host: str, port: int, *, send: bytes = b"", until: bytes = b"") -> TcpAnswer:
-        """Connect, send `send` if any, read until `until` appears if given. Raises `Refusal` or `NoAnswer`."""
+    async def connect(
+        self, host: str, port: int, *, send: bytes = b"", until: bytes = b"", prefix: int = 0
+    ) -> TcpAnswer:
+        """Connect, send `send` if any, read until `until` appears if given, or one message after its length of `prefix` bytes.
+
+        Raises `Refusal` or `NoAnswer`.
+        """
+        ...
+
+
+TlsVersion: TypeAlias = Literal["1.2", "1.3"]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsAnswer:
+    """A TLS handshake: the protocol's version, such as "1.3", and the certificates that were shown.
+
+    `certificates` are in DER, the instance's own first. `untrusted` says why the chain is not trusted, in OpenSSL's words;
+    '' where it is, or where nobody wanted to know. `seconds` runs from the start of connecting to the end of the handshake.
+    """
+
+    version: str
+    certificates: tuple[bytes, ...]
+    untrusted: str
+    seconds: float
+
+
+class TlsProbe(Protocol):
+    """TLS handshakes with the instance."""
+
+    async def handshake(
+        self,
+        host: str,
+        port: int,
+        *,
+        server_name: str = "",
+        verify: bool = True,
+        ca_file: str = "",
+        least: TlsVersion = "1.2",
+    ) -> TlsAnswer:
+        """Connect, shake hands, and close; a bad certificate is no failure here, but told.
+
+        `server_name` is asked for, and not compared with anything. With `verify` the chain, its dates included, is held
+        against the authorities in `ca_file`, or against the system's; one that fails is asked for over a second
+        connection. `least` is the oldest version that will do. Raises `Refusal` or `NoAnswer`, and `Unrunnable` when
+        `ca_file` can't be read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UdpAnswer:
+    """The datagram that came back, and the seconds from sending to it."""
+
+    received: bytes
+    seconds: float
+
+
+class UdpProbe(Protocol):
+    """UDP to the instance."""
+
+    async def ask(
+        self, host: str, port: int, payload: bytes, *, accept: Callable[[bytes], bool] | None = None
+    ) -> UdpAnswer:
+        """Send one datagram, once, and return the first that comes back from there and is accepted; any, by default.
+
+        What else comes is passed over, up to 100 datagrams. Raises `Refusal`, also where nobody has the port, and
+        `NoAnswer`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EchoAnswer:
+    """How many echoes were asked for, and the round trips in seconds of those that came, at least one, in order of asking."""
+
+    sent: int
+    round_trips: tuple[float, ...]
+
+
+class IcmpProbe(Protocol):
+    """ICMP and ICMPv6 echoes."""
+
+    async def echo(self, host: str, *, count: int = 1, wait: float = 1.0) -> EchoAnswer:
+        """Ask for `count` echoes, 20 ms apart, and wait for each at most `wait` seconds.
+
+        Raises `NoAnswer` when none comes, and `Unrunnable` where the kernel allows us no echoes.
+        """
         ...
 
 
@@ -257,6 +362,21 @@ class Probe(Protocol):
         ...
 
     @property
+    def tls(self) -> TlsProbe:
+        """TLS."""
+        ...
+
+    @property
+    def udp(self) -> UdpProbe:
+        """UDP."""
+        ...
+
+    @property
+    def icmp(self) -> IcmpProbe:
+        """ICMP."""
+        ...
+
+    @property
     def program(self) -> ProgramProbe:
         """Programs."""
         ...
@@ -273,6 +393,11 @@ class Check(BaseModel, ABC):
     kind_name: ClassVar[str] = ""
     isolated: ClassVar[bool] = False
     """Whether it belongs into the plugin host even though it ships with Sickbay: because it runs foreign code."""
+
+    @property
+    def passive(self) -> bool:
+        """Whether it asks nobody, as it is configured: it is a `PassiveCheck` then."""
+        return False
 
     def __init_subclass__(cls, *, kind: str = "", **kwargs: object) -> None:
         """Name the kind."""
@@ -307,7 +432,82 @@ class AskingCheck(Check):
                 url = f"{'https' if ask.tls else 'http'}://{instance.url_host}:{ask.port}{ask.path}"
                 return self.judge(await probe.http.get(url, headers=ask.headers, method=ask.method, verify=ask.verify))
             case TcpQuestion() as ask:
-                return self.judge(await probe.tcp.connect(instance.address, ask.port, send=ask.send, until=ask.until))
+                return self.judge(
+                    await probe.tcp.connect(
+                        instance.address, ask.port, send=ask.send, until=ask.until, prefix=ask.prefix
+                    )
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class BeatReport:
+    """The newest sign of life that a machine sent by itself.
+
+    `age` is in seconds since it was received. `fresh` says whether the silence since then is an ordinary one, by the
+    machine's own habit. `metrics` are the numbers that came with it, in base units, `facts` the words.
+    """
+
+    age: float
+    fresh: bool
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """The newest answer of another check: `age` in seconds, `fresh` while it counts."""
+
+    status: Status
+    age: float
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AlertReport:
+    """An alert that fires for the instance, for `age` seconds."""
+
+    name: str
+    text: str
+    severity: str
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is known of an instance without asking it. What is `None` is not known, and nobody is blamed for that.
+
+    `beat`: its newest sign of life; `deaf` says why nobody's can be heard now, "" when they can. `impaired`: what the
+    cloud's own status checks find wrong, "" for nothing. `image` and `version` are what the fleet would be launched
+    from now. `alerts`: those that fire. `checks`: the other checks of the instance by name, as far as they answered.
+    """
+
+    beat: BeatReport | None = None
+    deaf: str = ""
+    impaired: str | None = None
+    image: str | None = None
+    version: str | None = None
+    alerts: Sequence[AlertReport] | None = None
+    checks: Mapping[str, CheckReport] = field(default_factory=dict)
+
+
+class PassiveCheck(Check):
+    """A check that asks nobody: it judges what came in by other ways. Only those that ship with Sickbay, so far.
+
+    Judged in the daemon itself, on its interval: it must be quick, and pure.
+    """
+
+    @property
+    def passive(self) -> bool:
+        """It is."""
+        return True
+
+    @abstractmethod
+    def judge(self, instance: Instance, report: Report) -> CheckResult:
+        """Return what the report means."""
+
+    async def run(self, instance: Instance, probe: Probe) -> CheckResult:
+        """Say that there is nothing to ask."""
+        return CheckResult.unknown("it asks nobody; `sickbay explain` tells what the daemon knows")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from supervisor import __version__
+from supervisor.api import Instance, Report
 from supervisor.config import Config, load, peek_plugin_paths
 from supervisor.config.models import SentinelTable
 from supervisor.core.documents import FiguresDoc
@@ -30,6 +31,7 @@ from supervisor.runtime.checkhost import CheckHosts, CheckSpec
 from supervisor.runtime.clock import SystemClock
 from supervisor.runtime.garbage import keep_short
 from supervisor.runtime.notify import notify, watchdog_interval
+from supervisor.runtime.reports import Reports
 from supervisor.runtime.sentinels import Sentinels, SentinelSpec
 from supervisor.runtime.service import Service
 from supervisor.store import HistoryFiles, SqliteStore, Writer
@@ -58,7 +60,7 @@ class Daemon:
         self.config = config
         self.catalogue = catalogue
         self.ready = asyncio.Event()
-        self.hosts = CheckHosts(self._benched)
+        self.hosts = CheckHosts(self._benched, self._reported)
         self.sentinels = Sentinels(self._report, self.hosts.prober.stats, self.hosts.prober.listen_at)
         self.clouds: dict[str, Cloud] = {}
         self._writer = Writer()
@@ -69,6 +71,7 @@ class Daemon:
         self._reload_wanted = False
         self._reloading: asyncio.Task[None] | None = None
         self._service: Service | None = None
+        self._reports: Reports | None = None
 
     @property
     def service(self) -> Service:
@@ -108,6 +111,7 @@ class Daemon:
                 if self.config.history_kept
                 else None,
             )
+            self._reports = Reports(service.engine.ctx)
             keep_short()
             metrics = Metrics(service, {"prober": self.hosts.prober.stats, "plugins": self.hosts.plugins.stats})
             service.listeners.append(metrics.listen)
@@ -175,7 +179,9 @@ class Daemon:
 
     def _configure_hosts(self) -> None:
         fleets = {
-            name: [CheckSpec(c.name, c.kind, c.options, c.interval, c.timeout, c.builtin) for c in fleet.checks]
+            name: [
+                CheckSpec(c.name, c.kind, c.options, c.interval, c.timeout, c.builtin, c.passive) for c in fleet.checks
+            ]
             for name, fleet in self.config.fleets.items()
         }
         self.hosts.configure(fleets, self.config.plugin_paths)
@@ -251,6 +257,9 @@ class Daemon:
     def _benched(self, sentence: str) -> None:
         if self._service is not None:
             self._service.notice("plugin.benched", sentence)
+
+    def _reported(self, instance: Instance) -> Report:
+        return self._reports.of(instance) if self._reports is not None else Report()
 
     def _report(self, signal: SentinelReported | SelfReported) -> None:
         if self._service is not None:

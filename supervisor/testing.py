@@ -12,21 +12,25 @@ one is Sickbay's, and `run` asks the production runner.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from yarl import URL
 
 from supervisor.api import (
     Check,
     CheckResult,
+    EchoAnswer,
     HttpAnswer,
     Instance,
     NoAnswer,
     ProgramAnswer,
     Refusal,
     TcpAnswer,
+    TlsAnswer,
+    TlsVersion,
+    UdpAnswer,
     Unrunnable,
 )
 from supervisor.runtime.lean.names import refuse_forbidden
@@ -34,15 +38,22 @@ from supervisor.runtime.lean.reading import KEPT
 from supervisor.runtime.runner import run_check
 
 __all__ = [
+    "EchoRequest",
     "FakeProbe",
     "HttpRequest",
     "ProgramRequest",
+    "Reply",
     "TcpRequest",
+    "TlsRequest",
+    "UdpRequest",
+    "echo_answer",
     "http_answer",
     "instance",
     "program_answer",
     "run",
     "tcp_answer",
+    "tls_answer",
+    "udp_answer",
 ]
 
 A = TypeVar("A")
@@ -77,6 +88,21 @@ def tcp_answer(received: bytes | str = b"", *, seconds: float = 0.01) -> TcpAnsw
     return TcpAnswer(_bytes(received)[:KEPT], seconds)
 
 
+def tls_answer(*certificates: bytes, version: str = "1.3", untrusted: str = "", seconds: float = 0.01) -> TlsAnswer:
+    """Return a handshake in which these certificates were shown, in DER, the instance's own first."""
+    return TlsAnswer(version, certificates, untrusted, seconds)
+
+
+def udp_answer(received: bytes | str = b"", *, seconds: float = 0.01) -> UdpAnswer:
+    """Return the datagram that came back; `seconds` is how long it took."""
+    return UdpAnswer(_bytes(received), seconds)
+
+
+def echo_answer(*round_trips: float, lost: int = 0) -> EchoAnswer:
+    """Return the echoes that came, with how long each took in seconds; `lost` more were asked for."""
+    return EchoAnswer(len(round_trips) + lost, round_trips)
+
+
 def program_answer(
     code: int = 0, stdout: bytes | str = b"", *, stderr: bytes | str = b"", seconds: float = 0.01
 ) -> ProgramAnswer:
@@ -96,12 +122,47 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class TcpRequest:
-    """What the check asked over TCP: `send` is what it sent, `until` what it waited for."""
+    """What the check asked over TCP: `send` is what it sent, `until` what it waited for, or `prefix` how long the length is."""
 
     host: str
     port: int
     send: bytes
     until: bytes
+    prefix: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TlsRequest:
+    """With whom the check shook hands, and on which terms."""
+
+    host: str
+    port: int
+    server_name: str
+    verify: bool
+    ca_file: str
+    least: TlsVersion
+
+
+@dataclass(frozen=True, slots=True)
+class UdpRequest:
+    """What the check asked over UDP."""
+
+    host: str
+    port: int
+    payload: bytes
+
+
+Reply: TypeAlias = Callable[[bytes], bytes]
+"""Makes a datagram of the one that was sent: for protocols whose answers repeat something of the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class EchoRequest:
+    """How many echoes the check asked for, and how long it would have waited for each, in seconds."""
+
+    host: str
+    count: int
+    wait: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,20 +178,28 @@ class FakeProbe:
 
     Each entry is an answer, or what the real probe would raise: `Refusal("connection refused")` for an instance that
     turns the check away, `NoAnswer("timed out")` for one that says nothing, `Unrunnable("no such file")` for a program
-    that can't be run. `http.asked`, `tcp.asked` and `program.asked` tell afterwards what the check asked. Like the real one it refuses link-local addresses.
+    that can't be run. `http.asked`, `tcp.asked` and so on tell afterwards what the check asked. Like the real one it refuses
+    link-local addresses. Where an answer depends on the question, an entry of `tcp` or `udp` may be a function of what was
+    sent.
     """
 
     def __init__(
         self,
         *,
         http: Sequence[HttpAnswer | Refusal | NoAnswer] = (),
-        tcp: Sequence[TcpAnswer | Refusal | NoAnswer] = (),
+        tcp: Sequence[TcpAnswer | Reply | Refusal | NoAnswer] = (),
+        tls: Sequence[TlsAnswer | Refusal | NoAnswer | Unrunnable] = (),
+        udp: Sequence[UdpAnswer | Reply | Refusal | NoAnswer] = (),
+        icmp: Sequence[EchoAnswer | NoAnswer | Unrunnable] = (),
         program: Sequence[ProgramAnswer | Unrunnable] = (),
     ) -> None:
         """Take the script."""
         self._program = FakeProgram(_Script("program", program))
         self._http = FakeHttp(_Script("HTTP", http))
         self._tcp = FakeTcp(_Script("TCP", tcp))
+        self._tls = FakeTls(_Script("TLS", tls))
+        self._udp = FakeUdp(_Script("UDP", udp))
+        self._icmp = FakeIcmp(_Script("ICMP", icmp))
 
     @property
     def http(self) -> FakeHttp:
@@ -143,6 +212,21 @@ class FakeProbe:
         return self._tcp
 
     @property
+    def tls(self) -> FakeTls:
+        """TLS."""
+        return self._tls
+
+    @property
+    def udp(self) -> FakeUdp:
+        """UDP."""
+        return self._udp
+
+    @property
+    def icmp(self) -> FakeIcmp:
+        """ICMP."""
+        return self._icmp
+
+    @property
     def program(self) -> FakeProgram:
         """Programs."""
         return self._program
@@ -150,7 +234,8 @@ class FakeProbe:
     @property
     def overrun(self) -> str:
         """Say that the check asked for more than the script has; '' when it did not."""
-        return self._http.script.overrun or self._tcp.script.overrun or self._program.script.overrun
+        scripts = [side.script for side in (self._http, self._tcp, self._tls, self._udp, self._icmp, self._program)]
+        return next((script.overrun for script in scripts if script.overrun), "")
 
 
 class FakeHttp:
@@ -173,15 +258,78 @@ class FakeHttp:
 class FakeTcp:
     """The TCP side of a `FakeProbe`."""
 
-    def __init__(self, script: _Script[TcpAnswer]) -> None:
+    def __init__(self, script: _Script[TcpAnswer | Reply]) -> None:
         """Nothing was asked yet."""
         self.script = script
         self.asked: list[TcpRequest] = []
 
-    async def connect(self, host: str, port: int, *, send: bytes = b"", until: bytes = b"") -> TcpAnswer:
+    async def connect(
+        self, host: str, port: int, *, send: bytes = b"", until: bytes = b"", prefix: int = 0
+    ) -> TcpAnswer:
+        """Answer from the script; a message that follows its length is scripted without it."""
+        refuse_forbidden(host)
+        self.asked.append(TcpRequest(host, port, send, until, prefix))
+        entry = self.script.next()
+        return entry if isinstance(entry, TcpAnswer) else tcp_answer(entry(send))
+
+
+class FakeTls:
+    """The TLS side of a `FakeProbe`."""
+
+    def __init__(self, script: _Script[TlsAnswer]) -> None:
+        """Nothing was asked yet."""
+        self.script = script
+        self.asked: list[TlsRequest] = []
+
+    async def handshake(
+        self,
+        host: str,
+        port: int,
+        *,
+        server_name: str = "",
+        verify: bool = True,
+        ca_file: str = "",
+        least: TlsVersion = "1.2",
+    ) -> TlsAnswer:
         """Answer from the script."""
         refuse_forbidden(host)
-        self.asked.append(TcpRequest(host, port, send, until))
+        self.asked.append(TlsRequest(host, port, server_name, verify, ca_file, least))
+        return self.script.next()
+
+
+class FakeUdp:
+    """The UDP side of a `FakeProbe`."""
+
+    def __init__(self, script: _Script[UdpAnswer | Reply]) -> None:
+        """Nothing was asked yet."""
+        self.script = script
+        self.asked: list[UdpRequest] = []
+
+    async def ask(
+        self, host: str, port: int, payload: bytes, *, accept: Callable[[bytes], bool] | None = None
+    ) -> UdpAnswer:
+        """Answer from the script: with the next datagram that is accepted."""
+        refuse_forbidden(host)
+        self.asked.append(UdpRequest(host, port, payload))
+        while True:
+            entry = self.script.next()
+            answer = entry if isinstance(entry, UdpAnswer) else udp_answer(entry(payload))
+            if accept is None or accept(answer.received):
+                return answer
+
+
+class FakeIcmp:
+    """The ICMP side of a `FakeProbe`."""
+
+    def __init__(self, script: _Script[EchoAnswer]) -> None:
+        """Nothing was asked yet."""
+        self.script = script
+        self.asked: list[EchoRequest] = []
+
+    async def echo(self, host: str, *, count: int = 1, wait: float = 1.0) -> EchoAnswer:
+        """Answer from the script."""
+        refuse_forbidden(host)
+        self.asked.append(EchoRequest(host, count, wait))
         return self.script.next()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from supervisor import __version__
-from supervisor.api import Check, Remediation
+from supervisor.api import Check, PassiveCheck, Remediation
 from supervisor.config.models import NAME, CheckKeys, FleetKeys, SupervisorTable
 from supervisor.config.reading import Place, Reading, show
 from supervisor.config.source import Table
@@ -40,6 +40,7 @@ class ConfiguredCheck:
     scope: Scope
     depends_on: tuple[str, ...]
     version: str  # see `fingerprint`
+    passive: PassiveCheck | None = None  # the check itself, where it asks nobody
 
     @property
     def policy(self) -> CheckPolicy:
@@ -214,6 +215,11 @@ class Fleets:
                 (*path, "timeout"), show(table.get("timeout", "3s")), "expected more than 0 and at most the interval"
             )
         scope = self._scope(path, keys)
+        passive = check if isinstance(check, PassiveCheck) and check.passive else None
+        if passive is not None and not plugin.builtin:
+            self._reading.wrong(
+                (*path, "kind"), show(kind), f"{plugin.origin} has a passive check; only built-in kinds can be passive"
+            )
         return ConfiguredCheck(
             name=keys.name or kind,
             kind=kind,
@@ -225,6 +231,7 @@ class Fleets:
             scope=scope,
             depends_on=keys.depends_on,
             version=fingerprint(plugin, check, keys, scope),
+            passive=passive,
         )
 
     def _scope(self, path: Place, keys: CheckKeys) -> Scope:

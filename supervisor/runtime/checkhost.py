@@ -1,7 +1,7 @@
 """The parent's side of the check hosts: starts them, feeds them, restarts them. While one is dead nothing is known.
 
-`CheckHosts` owns both children and is the one that the rest of the program talks to. A kind of check that stops its host
-is named, and benched: it is not run for a while, so that the others can go on.
+`CheckHosts` owns both children, and the passive checks beside them; it is the one that the rest of the program talks to.
+A kind of check that stops its host is named, and benched: it is not run for a while, so that the others can go on.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from typing import Any
 
 import structlog
 
+from supervisor.api import Instance, PassiveCheck, Report
 from supervisor.core.signals import AskNow, Command, Forget, Observe, Result, Stretch
 from supervisor.core.text import clean
 from supervisor.runtime.batch import read
 from supervisor.runtime.bench import Bench
 from supervisor.runtime.flight import Culprit
 from supervisor.runtime.hostprocess import HostProcess
+from supervisor.runtime.passive import PassiveHost
+from supervisor.runtime.schedule import Spec
 from supervisor.runtime.wire import Message, pack, receive
 
 log = structlog.get_logger()
@@ -42,6 +45,7 @@ class CheckSpec:
     interval: float
     timeout: float
     builtin: bool
+    passive: PassiveCheck | None = None  # the check itself, where it is judged here
 
 
 @dataclass(slots=True)
@@ -212,21 +216,37 @@ def observing(watched: Sequence[Observe]) -> Iterator[bytes]:
 
 
 class CheckHosts:
-    """Both children: the prober for network checks, the plugin host for foreign code, once there is any."""
+    """Both children: the prober for network checks, the plugin host for foreign code, once there is any; and the passive."""
 
-    def __init__(self, tell: Callable[[str], None] = lambda _: None) -> None:
-        """Prepare; `run` starts them. `tell` is given a sentence about each check that is benched."""
+    def __init__(
+        self, tell: Callable[[str], None] = lambda _: None, report: Callable[[Instance], Report] = lambda _: Report()
+    ) -> None:
+        """Prepare; `run` starts them.
+
+        `tell` is given a sentence about each check that is benched; `report` returns what the passive ones judge.
+        """
         self._queue: asyncio.Queue[Sequence[Result]] = asyncio.Queue(maxsize=1000)
         self._watched: dict[str, Observe] = {}
         self.prober = ChildHost("prober", self._watched, self._queue)
         self.plugins = ChildHost("plugins", self._watched, self._queue, tell)
+        self.passive = PassiveHost(report, self._queue)
         self._has_plugins = asyncio.Event()
 
     def configure(self, fleets: Mapping[str, Sequence[CheckSpec]], paths: Sequence[Path]) -> None:
         """Take the checks of every fleet, and send each to its host."""
-        self.prober.configure({f: [s for s in specs if s.builtin] for f, specs in fleets.items()}, ())
-        foreign = {f: [s for s in specs if not s.builtin] for f, specs in fleets.items()}
+        passive = {
+            fleet: {
+                s.name: Spec(s.name, s.kind, "", s.passive, s.interval, s.timeout)
+                for s in specs
+                if s.passive is not None
+            }
+            for fleet, specs in fleets.items()
+        }
+        asking = {fleet: [s for s in specs if s.passive is None] for fleet, specs in fleets.items()}
+        self.prober.configure({f: [s for s in specs if s.builtin] for f, specs in asking.items()}, ())
+        foreign = {f: [s for s in specs if not s.builtin] for f, specs in asking.items()}
         self.plugins.configure(foreign, paths)
+        self.passive.configure({fleet: specs for fleet, specs in passive.items() if specs}, self._watched.values())
         if any(foreign.values()):
             self._has_plugins.set()
 
@@ -242,9 +262,11 @@ class CheckHosts:
                     if known is not None and known.address != command.address:
                         self._tell({"type": "forget", "instances": [command.instance]})
                     self._watched[command.instance] = command
+                    self.passive.observe(command)
                     observed.append(command)
                 case Forget():
                     self._watched.pop(command.instance, None)
+                    self.passive.forget(command.instance)
                     forgotten.append(command.instance)
                 case AskNow():
                     asked |= dict.fromkeys(command.instances)
@@ -260,6 +282,7 @@ class CheckHosts:
             self._tell({"type": "forget", "instances": forgotten})
         if asked:
             self._tell({"type": "ask", "instances": list(asked)})
+            self.passive.ask(asked)
 
     def _tell(self, message: Message) -> None:
         for host in (self.prober, self.plugins):
@@ -274,5 +297,6 @@ class CheckHosts:
         """Keep the hosts alive for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.prober.run(), name="prober")
+            group.create_task(self.passive.run(), name="passive checks")
             await self._has_plugins.wait()
             group.create_task(self.plugins.run(), name="plugin host")

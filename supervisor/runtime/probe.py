@@ -1,4 +1,4 @@
-"""What checks ask with: HTTP and TCP to the instance, and programs; bounded in time by the runner and in size here.
+"""What checks ask with: the network, and programs; bounded in time by the runner and in size here.
 
 A refusal is an answer; silence is none: every way in which a connection can fail is put into one of the two. Nothing
 here follows a redirect, a proxy or a cookie, and no check can be talked into asking a link-local address.
@@ -15,6 +15,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from supervisor.api import Answer, HttpAnswer, HttpQuestion, Question, TcpAnswer, TcpQuestion
 from supervisor.runtime.asking import Asker, Outcome
+from supervisor.runtime.datagrams import Icmp, Udp
+from supervisor.runtime.handshake import Tls
 from supervisor.runtime.lean import LeanAsker
 from supervisor.runtime.program import Programs
 
@@ -93,9 +95,11 @@ class Tcp:
         """Ask there."""
         self._network = network
 
-    async def connect(self, host: str, port: int, *, send: bytes = b"", until: bytes = b"") -> TcpAnswer:
-        """Connect, send, read until `until` appears. Raises `Refusal` or `NoAnswer`."""
-        answer = await self._network.ask(TcpQuestion(port, send, until), host)
+    async def connect(
+        self, host: str, port: int, *, send: bytes = b"", until: bytes = b"", prefix: int = 0
+    ) -> TcpAnswer:
+        """Connect, send, read until `until` appears or the message is whole. Raises `Refusal` or `NoAnswer`."""
+        answer = await self._network.ask(TcpQuestion(port, send, until, prefix), host)
         if not isinstance(answer, TcpAnswer):
             raise TypeError(f"{type(answer).__name__} is no answer to a TCP connection")
         return answer
@@ -109,6 +113,7 @@ class NetworkProbe:
         self._network = Network(asker)
         self._http = Http(self._network)
         self._tcp = Tcp(self._network)
+        self._tls = Tls()
         self._programs: Programs | None = None
 
     @property
@@ -120,6 +125,21 @@ class NetworkProbe:
     def tcp(self) -> Tcp:
         """TCP."""
         return self._tcp
+
+    @property
+    def tls(self) -> Tls:
+        """TLS."""
+        return self._tls
+
+    @property
+    def udp(self) -> Udp:
+        """UDP."""
+        return Udp()
+
+    @property
+    def icmp(self) -> Icmp:
+        """ICMP."""
+        return Icmp()
 
     @property
     def program(self) -> Programs:

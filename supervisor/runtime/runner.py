@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
 
-from supervisor.api import AskingCheck, Check, CheckResult, Instance, NoAnswer, Probe, Refusal, Unrunnable
+from supervisor.api import (
+    AskingCheck,
+    Check,
+    CheckResult,
+    Instance,
+    NoAnswer,
+    PassiveCheck,
+    Probe,
+    Refusal,
+    Report,
+    Unrunnable,
+)
 from supervisor.core.duration import words
 from supervisor.core.terms import Status
 from supervisor.core.text import LIMIT, clean
@@ -62,6 +73,14 @@ def judged(check: AskingCheck, outcome: Outcome, timeout: float) -> CheckResult:
     try:
         return _tidy(check.judge(outcome))
     except BaseException as error:  # noqa: BLE001  # as above
+        return _broken(error)
+
+
+def judged_passively(check: PassiveCheck, instance: Instance, report: Report) -> CheckResult:
+    """Return what a report means. Never raises."""
+    try:
+        return _tidy(check.judge(instance, report))
+    except Exception as error:  # noqa: BLE001  # whatever it is, it says nothing about the instance
         return _broken(error)
 
 

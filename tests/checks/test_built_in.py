@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from supervisor.api import Check, CheckResult, HttpAnswer, NoAnswer, Refusal, Status, TcpAnswer
+from supervisor.api import Check, CheckResult, HttpAnswer, NoAnswer, PassiveCheck, Refusal, Report, Status, TcpAnswer
 from supervisor.plugins import discover
 from supervisor.testing import FakeProbe, http_answer, instance, run, tcp_answer
 
@@ -114,3 +114,20 @@ def test_no_check_calls_a_refusal_silence() -> None:
     results = [run(made(kind, port=1), instance(), probe) for kind in ("http", "tcp")]
 
     assert [(Status.CRITICAL, False)] * 2 == [(r.status, r.silent) for r in results]
+
+
+CLOUD = {
+    "a cloud that was not heard": (None, CheckResult.unknown("the cloud has not told of this machine yet")),
+    "nothing wrong": ("", CheckResult.ok("the cloud finds nothing wrong")),
+    "impaired": ("system check failed", CheckResult.critical("the cloud says: system check failed")),
+}
+
+
+@pytest.mark.parametrize("row", CLOUD)
+def test_cloud_status_says_what_the_cloud_says(row: str) -> None:
+    """In its words."""
+    impaired, expected = CLOUD[row]
+    check = made("cloud_status")
+    assert isinstance(check, PassiveCheck)
+
+    assert expected == check.judge(instance(), Report(impaired=impaired))

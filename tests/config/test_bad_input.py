@@ -55,7 +55,7 @@ ROWS = {
     "an unknown table": ("[fleet.web.local]", "[flet.web.local]", "[flet] — this table is not known; did you mean [fleet]?"),
     "a wrong type": ("desired = 3", 'desired = "three"', 'config.toml:6: [fleet.web] desired = "three" — expected a whole number'),
     "an impossible number": ("desired = 3", "desired = -1", "config.toml:6: [fleet.web] desired = -1 — expected at least 0"),
-    "an unknown check": ('kind = "http"', 'kind = "htpp"', 'config.toml:14: [fleet.web.check] kind = "htpp" — this kind of check is not known; known: exec, http, tcp'),
+    "an unknown check": ('kind = "http"', 'kind = "htpp"', 'config.toml:14: [fleet.web.check] kind = "htpp" — this kind of check is not known; known: cloud_status, '),
     "an unknown provider": ('provider = "local"', 'provider = "locl"', 'config.toml:5: [fleet.web] provider = "locl" — this provider is not known; known: ec2, local'),
     "an unknown remediation": ("desired = 3", 'desired = 3\nremediation = ["replase"]', "this remediation is not known; known: quarantine, replace, restart"),
     "a bare number for a duration": ("port = 8080", "port = 8080\ninterval = 10", 'expected a duration with its unit, in quotes, such as "30s" or "5m"'),

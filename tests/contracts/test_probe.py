@@ -6,12 +6,14 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from supervisor.api import HttpAnswer, NoAnswer, Probe, Refusal, TcpAnswer, Unrunnable
 from supervisor.runtime.probe import NetworkProbe
-from supervisor.testing import FakeProbe, http_answer, program_answer, tcp_answer
+from supervisor.testing import FakeProbe, http_answer, program_answer, tcp_answer, tls_answer, udp_answer
+from tests.runtime.nasty import Authority
 
 pytestmark = pytest.mark.acceptance
 
@@ -30,6 +32,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     first = await reader.readline()
     if first == b"PING\n":
         writer.write(b"PONG\n")
+    elif first == b"LENGTH\n":
+        writer.write(b"\0\4PONG and more")
     else:
         while await reader.readline() not in (b"\r\n", b""):
             pass
@@ -93,6 +97,61 @@ async def test_tcp_returns_what_came_back(side: Side) -> None:
     assert b"PONG\n" == (await probe.tcp.connect("127.0.0.1", side.port, send=b"PING\n", until=b"\n")).received
 
 
+async def test_tcp_returns_one_message_by_its_length(side: Side) -> None:
+    """Without the length, and without what follows."""
+    probe = FakeProbe(tcp=[lambda _: b"PONG"]) if isinstance(side.probe, FakeProbe) else side.probe
+
+    assert b"PONG" == (await probe.tcp.connect("127.0.0.1", side.port, send=b"LENGTH\n", prefix=2)).received
+
+
+class Echoing(asyncio.DatagramProtocol):
+    """Answers twice: first to nobody's question."""
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]  # as it is
+        """Keep it."""
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """Answer."""
+        self.transport.sendto(b"late", addr)
+        self.transport.sendto(b"re: " + data, addr)
+
+
+async def test_udp_returns_the_first_answer_that_is_accepted(side: Side) -> None:
+    """Whatever else comes is passed over."""
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Echoing, ("127.0.0.1", 0))
+    fake = FakeProbe(udp=[udp_answer("late"), lambda sent: b"re: " + sent, udp_answer("late")])
+    probe = fake if isinstance(side.probe, FakeProbe) else side.probe
+    port = transport.get_extra_info("sockname")[1]
+    accepted = await probe.udp.ask("127.0.0.1", port, b"who?", accept=lambda data: data.startswith(b"re: "))
+    any_one = await probe.udp.ask("127.0.0.1", port, b"who?")
+    transport.close()
+
+    assert (b"re: who?", b"late") == (accepted.received, any_one.received)
+    assert accepted.seconds > 0
+
+
+async def test_tls_tells_version_certificates_and_why_they_are_not_trusted(side: Side, tmp_path: Path) -> None:
+    """A bad certificate is no failure."""
+    authority = Authority(tmp_path)
+    context = authority.context("127.0.0.1", own=True)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    fake = FakeProbe(tls=[tls_answer(b"der", untrusted="self-signed certificate"), tls_answer(b"der")])
+    probe = fake if isinstance(side.probe, FakeProbe) else side.probe
+    port = server.sockets[0].getsockname()[1]
+    untrusted = await probe.tls.handshake("127.0.0.1", port)
+    whatever = await probe.tls.handshake("127.0.0.1", port, verify=False)
+    server.close()
+    await asyncio.sleep(0.05)
+
+    assert ("1.3", "self-signed certificate", 1) == (
+        untrusted.version,
+        untrusted.untrusted,
+        len(untrusted.certificates),
+    )
+    assert ("1.3", "", untrusted.certificates) == (whatever.version, whatever.untrusted, whatever.certificates)
+
+
 async def test_a_closed_port_is_a_refusal(side: Side) -> None:
     """An answer, and a bad one; in the same words."""
     probe = scripted(side, Refusal("connection refused"))
@@ -101,6 +160,10 @@ async def test_a_closed_port_is_a_refusal(side: Side) -> None:
     if not isinstance(probe, FakeProbe):
         with pytest.raises(Refusal, match="^connection refused$"):
             await probe.tcp.connect("127.0.0.1", side.closed)
+        with pytest.raises(Refusal, match="^connection refused$"):
+            await probe.tls.handshake("127.0.0.1", side.closed)
+        with pytest.raises(Refusal, match="^connection refused$"):
+            await probe.udp.ask("127.0.0.1", side.closed, b"?")
 
 
 @pytest.mark.parametrize(
@@ -120,6 +183,12 @@ async def test_a_link_local_address_is_never_asked(side: Side) -> None:
         await probe.http.get("http://169.254.169.254/")
     with pytest.raises(PermissionError, match="no address of a machine"):
         await probe.tcp.connect("169.254.169.254", 80)
+    with pytest.raises(PermissionError, match="no address of a machine"):
+        await probe.tls.handshake("169.254.169.254", 443)
+    with pytest.raises(PermissionError, match="no address of a machine"):
+        await probe.udp.ask("169.254.169.254", 53, b"?")
+    with pytest.raises(PermissionError, match="no address of a machine"):
+        await probe.icmp.echo("169.254.169.254")
 
 
 async def test_a_program_has_a_code_and_its_two_outputs(side: Side) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from supervisor.api import HttpAnswer, HttpQuestion, Refusal, TcpQuestion
 from supervisor.runtime.lean.form import form_of
 from supervisor.runtime.lean.http1 import AnswerReader, StatusReader
-from supervisor.runtime.lean.reading import KEPT, Reader, TcpReader
+from supervisor.runtime.lean.reading import KEPT, PrefixedReader, Reader, TcpReader
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -243,6 +243,35 @@ def read_tcp(until: bytes, pieces: Iterable[bytes]) -> bytes:
     return reader.answer(0.0).received
 
 
+MESSAGES: dict[str, tuple[int, list[bytes], str]] = {
+    "whole": (2, [b"\0\4okay"], "b'okay'"),
+    "byte by byte": (2, [bytes([byte]) for byte in b"\0\4okay"], "b'okay'"),
+    "with something after it": (2, [b"\0\2okay"], "b'ok'"),
+    "empty": (2, [b"\0", b"\0"], "b''"),
+    "behind four bytes": (4, [b"\0\0\0\2", b"ok"], "b'ok'"),
+    "cut short": (2, [b"\0\4ok"], "broken answer (cut short)"),
+    "cut short within its length": (2, [b"\0"], "broken answer (cut short)"),
+    "none": (2, [], "broken answer (closed without one)"),
+    "more than is kept": (4, [b"\xff" * 10_000] * 10, f"{KEPT - 4} bytes"),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_is_as_long_as_it_says(name: str) -> None:
+    """Over TCP, DNS and others put the length before."""
+    prefix, pieces, expected = MESSAGES[name]
+    reader = PrefixedReader(prefix)
+    try:
+        if not any(reader.take(piece) for piece in pieces):
+            reader.end()
+        received = reader.answer(0.0).received
+        told = repr(received) if len(received) < 100 else f"{len(received)} bytes"
+    except Refusal as refusal:
+        told = str(refusal)
+
+    assert expected == told
+
+
 @pytest.mark.parametrize(
     ("question", "sent"),
     [
@@ -271,6 +300,7 @@ def test_an_address_of_ipv6_is_a_host_in_brackets() -> None:
         HttpQuestion(0),
         HttpQuestion(70000),
         TcpQuestion(-1),
+        TcpQuestion(80, until=b"x", prefix=2),
         HttpQuestion(80, "/a b"),
         HttpQuestion(80, "/a\r\nX: y"),
         HttpQuestion(80, method="GET /"),
@@ -279,5 +309,5 @@ def test_an_address_of_ipv6_is_a_host_in_brackets() -> None:
     ],
 )
 def test_what_would_not_be_one_request_is_never_asked(question: HttpQuestion | TcpQuestion) -> None:
-    with pytest.raises(ValueError, match=r"is no (port|request|header field)"):
+    with pytest.raises(ValueError, match=r"is no (port|request|header field)|its own length"):
         form_of(question)

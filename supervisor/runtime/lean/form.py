@@ -9,7 +9,7 @@ from functools import partial
 from supervisor.api import HttpQuestion, Question, TcpQuestion
 from supervisor.runtime.asking import Prepared
 from supervisor.runtime.lean.http1 import AnswerReader, StatusReader, request_parts
-from supervisor.runtime.lean.reading import Reader, TcpReader
+from supervisor.runtime.lean.reading import PrefixedReader, Reader, TcpReader
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods of which a request may be sent again when nobody knows what became of the first."""
@@ -45,15 +45,18 @@ def form_of(question: Question) -> Form:
     match question:
         case HttpQuestion():
             return _http(question)
-        case TcpQuestion(port, send, until):
+        case TcpQuestion(port, send, until, prefix):
+            if until and prefix:
+                raise ValueError("an answer ends either where `until` says or where its own length does")
+            listens = bool(until or prefix)
             return Form(
                 question,
                 send,
                 b"",
                 port,
-                partial(TcpReader, until),
-                listens=bool(until),
-                resets=bool(until) or not send,
+                partial(PrefixedReader, prefix) if prefix else partial(TcpReader, until),
+                listens=listens,
+                resets=listens or not send,
             )
 
 

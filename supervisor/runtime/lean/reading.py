@@ -61,3 +61,34 @@ class TcpReader:
     def answer(self, seconds: Seconds) -> TcpAnswer:
         """Return what was read."""
         return TcpAnswer(bytes(self._received[:KEPT]), seconds)
+
+
+class PrefixedReader:
+    """Reads one message after its length, or as much of it as is kept."""
+
+    __slots__ = ("_prefix", "_received")
+    reusable = False
+
+    def __init__(self, prefix: int) -> None:
+        """Begin with nothing; the length has `prefix` bytes, the highest first."""
+        self._prefix = prefix
+        self._received = bytearray()
+
+    def take(self, data: bytes) -> bool:
+        """Count."""
+        self._received += data
+        return len(self._received) >= min(self._wanted, KEPT)
+
+    def end(self) -> None:
+        """Half a message is none."""
+        raise broken("cut short" if self._received else "closed without one")
+
+    def answer(self, seconds: Seconds | None) -> TcpAnswer:
+        """Return the message, without its length."""
+        return TcpAnswer(bytes(self._received[self._prefix : min(self._wanted, KEPT)]), seconds or 0.0)
+
+    @property
+    def _wanted(self) -> int:
+        """Bytes altogether, as far as that is known."""
+        length = self._received[: self._prefix]
+        return self._prefix + (int.from_bytes(length, "big") if len(length) == self._prefix else 1)
