@@ -133,7 +133,10 @@ class Service:
         self._polling.clear()
         self._pollers.clear()
         for name, policy in sorted(settings.fleets.items()):
-            poller = Poller(name, self._clouds[name], self._clock, policy.inventory_interval, self._inventoried)
+            journal = self.engine.ctx.world.table(Instance)
+            poller = Poller(
+                name, self._clouds[name], self._clock, policy.inventory_interval, self._inventoried, journal
+            )
             self._pollers[name] = poller
             self._polling.append(self._tasks.create_task(poller.run(), name=f"inventory of {name}"))
             seldom = poller.watch_leftovers(self.inbox.put)

@@ -134,10 +134,17 @@ def follow(page: Path, environment: Environment, folder: Path, at_the_end: Calla
     return shown
 
 
-def nobody_is_left(folder: Path) -> bool:
-    """Return whether the machines of a page's fleet have ended with it."""
-    pids = [json.loads(p.read_text())["pid"] for p in folder.glob("state/local/shop/instances/*/process.json")]
-    return bool(pids) and not any(is_running(pid) for pid in pids)
+def running_in(folder: Path) -> list[str]:
+    """Return the machines of a page's fleet that did not end with it, each with its process, once the kills have come through."""
+    deadline = time.monotonic() + 10
+    while True:
+        files = list(folder.glob("state/local/shop/instances/*/process.json"))
+        assert files
+        pids = {path.parent.name: json.loads(path.read_text())["pid"] for path in files}
+        left = [f"{name}: {pid}" for name, pid in pids.items() if is_running(pid)]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.05)
 
 
 def test_the_howto_leads_to_a_check_that_votes(
@@ -154,7 +161,7 @@ def test_the_howto_leads_to_a_check_that_votes(
 
     with fleet(tmp_path, "shop"):
         shown = follow(HOWTO, clean, tmp_path, look)
-        assert nobody_is_left(tmp_path)
+        assert [] == running_in(tmp_path), log_of(tmp_path)
 
     assert ("liveness", "ok") == (voted["release"]["role"], voted["release"]["status"])
     assert voted["release"]["passes_in_a_row"] > 0
@@ -175,7 +182,7 @@ def test_the_howto_leads_to_a_remediation_that_heals(clean: Environment, tmp_pat
 
     with fleet(tmp_path, "shop"):
         shown = follow(REMEDIATION, clean, tmp_path, look)
-        assert nobody_is_left(tmp_path)
+        assert [] == running_in(tmp_path), log_of(tmp_path)
 
     assert ("closed", "replaced") == (told["state"], told["resolution"])
     assert "surge: launch, warm, register, confirm, capture, withdraw, isolate" in [
