@@ -305,6 +305,7 @@ class Daemon:
 
     def _figures(self) -> FiguresDoc:
         service, prober = self.service, self.hosts.prober.stats
+        deaf = service.deaf()
         return {
             "version": __version__,
             "config": str(self.config.path),
@@ -313,7 +314,7 @@ class Daemon:
             "store": {"commits": service.loop.commits, "refuses": service.loop.refused},
             "steps_under_way": service.executor.busy,
             "surfaces": [
-                {"name": name, "waiting": len(service.outbox.waiting(name)), "trouble": trouble}
+                {"name": name, "waiting": len(service.outbox.waiting(name)), "trouble": trouble or deaf.get(name, "")}
                 for name, trouble in service.outbox.troubles().items()
             ],
             "prober": {

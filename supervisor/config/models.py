@@ -72,6 +72,16 @@ def _private_url(text: str) -> str:
     return text if text.endswith("/") else text + "/"
 
 
+OPERATOR = r"^[UWS][A-Z0-9]+$"
+
+
+def _operator(text: str) -> str:
+    if not re.fullmatch(OPERATOR, text):
+        raise ValueError('expected the id of a person such as "U012AB3CD", or of a user group such as "S034EF5GH"')
+    return text
+
+
+_Operator = Annotated[str, AfterValidator(_operator), Field(json_schema_extra={"pattern": OPERATOR})]
 _Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 _Percentage = Annotated[str, Field(pattern=r"^(?:100(?:\.0+)?|[0-9]{1,2}(?:\.[0-9]+)?)%$")]
 Share = Annotated[float, BeforeValidator(_share, json_schema_input_type=_Fraction | _Percentage), Field(ge=0.0, le=1.0)]
@@ -211,12 +221,19 @@ class SlackTable(Model):
     """A bot token and a channel (messages are edited and threaded), or a webhook (they are not)."""
 
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["token", "channel"]}, {"required": ["webhook"]}]}
+        json_schema_extra={
+            "oneOf": [{"required": ["token", "channel"]}, {"required": ["webhook"]}],
+            "dependentRequired": {"app_token": ["token", "operators"], "operators": ["app_token"]},
+        }
     )
     channel: str = ""
     """Where to post: `#name` or, better, the channel's id. Only with `token`."""
     token: SecretRef | None = None
     """The bot token, scope chat:write; with channels:history as well, nothing is ever told twice."""
+    app_token: SecretRef | None = None
+    """The app-level token (xapp-…) of Socket Mode, scope connections:write: gives each incident buttons. Only with `token`."""
+    operators: Annotated[tuple[_Operator, ...], Field(json_schema_extra={"minItems": 1})] = ()
+    """Who may press the buttons: ids of people (U…) and of user groups (S…). Others are told that they may not."""
     webhook: SecretRef | None = None
     """The URL of an incoming webhook, instead of a token."""
     api_url: Annotated[str, AfterValidator(_private_url)] = "https://slack.com/api/"
@@ -228,6 +245,13 @@ class SlackTable(Model):
             raise ValueError("expected exactly one of token and webhook")
         if self.token is not None and not self.channel:
             raise ValueError('a token needs the channel to post to, such as channel = "#ops"')
+        if self.app_token is not None and self.token is None:
+            raise ValueError("app_token needs the bot's token as well; a webhook has no buttons")
+        named = "operators" in self.model_fields_set
+        if (self.app_token is not None) != named or (named and not self.operators):
+            raise ValueError(
+                'app_token and operators go together: buttons, and who may press them, such as ["U012AB3CD"]'
+            )
         return self
 
 

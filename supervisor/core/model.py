@@ -169,6 +169,7 @@ class Incident:
     about: str = ""  # of a shared one: what its machines have in common, such as "zone a"
     verdict: Cause = Cause.INSTANCE  # what is wrong, as it was last judged
     sure: float = 0.0  # how likely that is; 0: not yet judged
+    acknowledged_by: str = ""  # who said to be looking into it
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,6 +223,13 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Say that somebody is looking into an incident. It changes nothing else."""
+
+    incident: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseFromQuarantine:
     """Bring a quarantined machine back, through the startup checks."""
 
@@ -281,6 +288,7 @@ OperatorVerb: TypeAlias = (
     | Unhold
     | Approve
     | Reject
+    | Acknowledge
     | ReleaseFromQuarantine
     | Purge
     | Retry
@@ -290,15 +298,40 @@ OperatorVerb: TypeAlias = (
 )
 
 
+class Choice(StrEnum):
+    """What may be offered to a person beside an incident's card."""
+
+    ACKNOWLEDGE = "acknowledge"
+    APPROVE = "approve"
+    REJECT = "reject"
+    HOLD = "hold"
+    RELEASE = "release"
+    PAUSE = "pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The offer that a person took: whose, and of which incident in which version."""
+
+    supervisor: str
+    incident: int
+    version: int
+    choice: Choice
+
+
 @dataclass(frozen=True, slots=True)
 class OperatorAsked:
-    """An operator's request. The answer comes back as the `Reply` with the same `request`, after the commit."""
+    """An operator's request. The answer comes back as the `Reply` with the same `request`, after the commit.
+
+    One that comes of an offer (`seen`) is carried out only while that is still offered, and told in the incident's story.
+    """
 
     request: str
     verb: OperatorVerb
     actor: str
     via: str
     reason: str = ""
+    seen: Seen | None = None
 
 
 Signal: TypeAlias = (

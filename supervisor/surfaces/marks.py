@@ -10,6 +10,7 @@ MARKS = {
     "incident.acting": "▶",
     "incident.held": "‖",
     "incident.escalated": "!",
+    "incident.acknowledged": "✓",
     "incident.approved": "✓",
     "incident.rejected": "✗",
     "incident.resolved": "✓",
