@@ -28,6 +28,7 @@ from supervisor.errors import CloudSilent, ConfigError, ProviderError, SickbayEr
 from supervisor.plugins import Catalogue, discover, read_sources, refuse_foreign_supervisor
 from supervisor.ports import Chat, Cloud
 from supervisor.runtime.alertmanager import Alertmanager, AlertmanagerSpec
+from supervisor.runtime.calendar import Calendar
 from supervisor.runtime.checkhost import CheckHosts, CheckSpec
 from supervisor.runtime.clock import SystemClock
 from supervisor.runtime.garbage import keep_short
@@ -74,6 +75,7 @@ class Daemon:
         self._reloading: asyncio.Task[None] | None = None
         self._service: Service | None = None
         self._reports: Reports | None = None
+        self._calendar: Calendar | None = None
         self._server: Server | None = None
         self.alertmanager = Alertmanager(lambda: self._reports.names() if self._reports is not None else {})
 
@@ -120,6 +122,9 @@ class Daemon:
             keep_short()
             metrics = Metrics(service, {"prober": self.hosts.prober.stats, "plugins": self.hosts.plugins.stats})
             service.listeners.append(metrics.listen)
+            self._calendar = Calendar(service.inbox.put)
+            undo.callback(self._calendar.close)
+            self._calendar.use(self.config.digest, self.config.time_zone)
             server = self._server = Server(
                 service.engine.ctx,
                 service.loop.stable,
@@ -256,6 +261,8 @@ class Daemon:
         if self._server is not None:
             self._server.alerting.use(token)
         self.service.reload(settings, clouds, chats)
+        if self._calendar is not None:
+            self._calendar.use(config.digest, config.time_zone)
         self._drop(used[0], clouds)
         self._drop(used[1], chats)
 

@@ -10,6 +10,7 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -255,9 +256,30 @@ class SlackTable(Model):
         return self
 
 
+WEEKLY = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun) ([01][0-9]|2[0-3]):([0-5][0-9])$"
+
+
+def _weekly(text: str) -> str:
+    if text and not re.fullmatch(WEEKLY, text):
+        raise ValueError('expected a day and a time such as "Mon 09:00"')
+    return text
+
+
+def _time_zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError('expected a time zone that this machine knows, such as "Europe/Paris"') from None
+    return text
+
+
 class ChatTable(Model):
     """Where incidents are told."""
 
+    digest: Annotated[str, AfterValidator(_weekly), Field(json_schema_extra={"pattern": f"^$|{WEEKLY}"})] = ""
+    """When the past week is told in numbers, such as "Mon 09:00"; "" for never."""
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    """The time zone of `digest`, such as "Europe/Paris"."""
     terminal: TerminalTable | None = None
     """Incidents on standard output; without this table, none."""
     slack: SlackTable | None = None

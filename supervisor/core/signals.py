@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
@@ -156,6 +157,13 @@ class Noticed:
 
     kind: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DigestDue:
+    """The moment `at`, at which people want a digest, has come; the same one may be posted again."""
+
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +355,7 @@ Signal: TypeAlias = (
     | KillSwitchSeen
     | MessageTold
     | Noticed
+    | DigestDue
     | Woke
     | OperatorAsked
 )

@@ -22,6 +22,7 @@ MARKS = {
     "config.refused": "!",
     "plugin.benched": "!",
     "permit.begun": "✓",
+    "digest.told": "◆",
 }
 TONES = {
     Tone.TROUBLE: "🔴",
