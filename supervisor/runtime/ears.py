@@ -17,7 +17,7 @@ from supervisor.runtime.runner import boottime
 
 PACE: Seconds = 0.1  # between two batches
 CHUNK = 100  # messages that are read without giving others their turn
-MOST = 1500  # of one batch: what waits longer is dropped for what is newer
+MOST = 5000  # of one batch: what waits longer is dropped for what is newer
 TIDY: Seconds = 60.0
 TELL: Seconds = 60.0  # between two notices of the same kind
 

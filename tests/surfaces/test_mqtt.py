@@ -143,7 +143,7 @@ async def test_only_what_a_machine_says_of_itself_arrives(tmp_path: Path, mosqui
 async def test_where_everybody_may_write_everywhere_the_message_itself_must_not_lie(
     tmp_path: Path, lax: Mosquitto
 ) -> None:
-    """A name that is not the topic's is dropped; a message beyond the limit never leaves the broker."""
+    """A name that is not the topic's is dropped, and what is too large; from what is huge we hang up, and hear on."""
     async with hearing(tmp_path, lax) as heard:
         with lax.client("i-2") as client:
             await say(client, topic("i-1"), beat(1, instance="i-2"))
@@ -152,8 +152,12 @@ async def test_where_everybody_may_write_everywhere_the_message_itself_must_not_
             await say(client, topic("i-3"), beat(4, instance="i-3"))
             await heard.until(lambda: heard.beats)
 
+            await say(client, topic("i-1"), beat(5, pad="x" * 2_000_000))
+            await heard.until(lambda: len(heard.deaf) == 4)
+
+        assert heard.deaf[2].startswith("no connection to the broker")
         assert ["i-3"] == heard.names
-        assert [1, 1, 0] == [heard.refused(why) for why in (Refused.FORGED, Refused.STRANGER, Refused.OVERSIZE)]
+        assert [1, 1, 1] == [heard.refused(why) for why in (Refused.FORGED, Refused.STRANGER, Refused.OVERSIZE)]
 
 
 async def test_a_machine_that_breaks_off_is_a_hint(tmp_path: Path, mosquitto: Mosquitto) -> None:

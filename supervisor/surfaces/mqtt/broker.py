@@ -12,6 +12,10 @@ from pydantic import SecretStr
 from supervisor.config import MqttTable
 from supervisor.errors import ConfigError
 
+AHEAD = 16 * 1024  # bytes: what one record of TLS holds
+HUGE = 1024 * 1024
+"""Bytes of one message that nobody needs: who is sent one hangs up, rather than hold it in memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Broker:
@@ -47,7 +51,24 @@ class Broker:
 
 
 class _Socket(ssl.SSLSocket):
-    """One that a handshake closes which fails: paho would leave it open."""
+    """One for paho's manners: it asks for single bytes, and leaves a socket open whose handshake failed."""
+
+    _ahead = b""
+    _at = 0
+
+    def recv(self, size: int = 1024, flags: int = 0) -> bytes:
+        """Return at most so many bytes; what came with them is kept for the next call."""
+        if size > HUGE:
+            raise ConnectionAbortedError(f"a message of {size} bytes; set max_packet_size at the broker")
+        if self._at >= len(self._ahead):
+            self._ahead, self._at = super().recv(AHEAD, flags), 0
+        begun = self._at
+        self._at += size
+        return self._ahead[begun : self._at]
+
+    def pending(self) -> int:
+        """Return how many bytes are here already, and wake nobody."""
+        return max(0, len(self._ahead) - self._at) + super().pending()
 
     def do_handshake(self, block: bool = False) -> None:
         """Shake hands."""

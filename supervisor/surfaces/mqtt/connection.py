@@ -20,8 +20,6 @@ from typing import Any
 import structlog
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from supervisor import __version__
@@ -35,9 +33,9 @@ KEEPALIVE = 10  # seconds: a broker that says nothing for two of them is gone
 TICK: Seconds = 1.0
 LEAST_WAIT: Seconds = 0.5  # before the next try; doubled each time, and spread by half
 MOST_WAIT: Seconds = 15.0
-LARGEST = 64 * 1024 + 1024  # bytes of one packet: the largest message that is read, and its topic
 BURST = 64  # messages that are read without a pause
-SHARE = 0.4  # of the time may be spent on reading
+SHARE = 0.4  # of a core may be spent on reading
+CREDIT: Seconds = 0.1  # of CPU, at most: whoever is woken late may catch up
 CROWDED: Seconds = 2.0  # of reading without ever having read all: messages are being lost
 CALM: Seconds = 10.0  # without that, before everybody counts as heard again
 RECEIVE_BUFFER = 256 * 1024  # bytes: what waits there is late
@@ -87,6 +85,7 @@ class Session:
         self._messages = 0
         self._behind: float | None = None  # since when more has been there than a burst reads
         self._crowded_until = 0.0
+        self._credit, self._credited = CREDIT, self._loop.time()
         self._socket: socket.socket | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._client = self._make_client()
@@ -96,7 +95,7 @@ class Session:
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=broker.client_id,
-            protocol=MQTTProtocolVersion.MQTTv5,
+            protocol=MQTTProtocolVersion.MQTTv311,  # 5 costs paho twice the time for each message
             reconnect_on_failure=False,
         )
         client.connect_timeout = LIMIT / 2
@@ -134,9 +133,7 @@ class Session:
 
     def _connect(self) -> None:
         """Connect; in a thread, because names and handshakes block."""
-        limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # its typing
-        limits.MaximumPacketSize = LARGEST
-        self._client.connect(self._broker.host, self._broker.port, KEEPALIVE, clean_start=True, properties=limits)
+        self._client.connect(self._broker.host, self._broker.port, KEEPALIVE)
 
     async def _listen(self) -> str:
         why = await self._answer(self._accepted, "it did not accept the connection")
@@ -177,7 +174,7 @@ class Session:
             self._deaf("" if crowded else "more messages come in than can be read")
 
     def _read(self) -> None:
-        """Read what is there, a burst at most; then rest for as long as our share of the time demands."""
+        """Read what is there, a burst at most; then give others a turn, or rest when our share of the core is spent."""
         begun, client, connection = time.thread_time(), self._client, self._socket
         if connection is None:
             return
@@ -190,11 +187,13 @@ class Session:
             if self._messages == before and not (isinstance(connection, ssl.SSLSocket) and connection.pending()):
                 self._behind = None
                 return
-        rest = (time.thread_time() - begun) * (1 / SHARE - 1)
+        now = self._loop.time()
+        earned = self._credit + SHARE * (now - self._credited)
+        self._credit, self._credited = min(CREDIT, earned) - (time.thread_time() - begun), now
         if self._behind is None:
-            self._behind = self._loop.time()
+            self._behind = now
         self._loop.remove_reader(connection)
-        self._pause = self._loop.call_later(rest, self._go_on)
+        self._pause = self._loop.call_later(max(0.0, -self._credit / SHARE), self._go_on)
 
     def _go_on(self) -> None:
         if self._socket is not None and not self._ended.done():
