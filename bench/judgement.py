@@ -1,11 +1,13 @@
 """The goals of judgement, measured: all scenarios, fleet sizes and seeds, every baseline, and what each part is worth.
 
-    python -m bench.judgement [--quick] [--seeds 30] [--rival-seeds 30] [--largest 300] [--keep runs.jsonl] [--report out.html]
+    python -m bench.judgement [--quick] [--seeds 30] [--rival-seeds 30] [--long-seeds 30] [--largest 300] [--keep runs.jsonl]
+                              [--report out.html]
 
 Prints the table of goals, Sickbay's cost beside the best baseline's in each scenario, and the cost of the scenarios with
 shared causes (15 to 45) without each part in turn. `--quick` plays one seed of the small fleets, for CI; the whole takes
 hours, which `--keep` makes bearable: runs that are in the file are not played again, and each that is played is added.
-The baselines, and Sickbay without a part, may have fewer seeds. Exits with 1 when a goal is missed.
+The baselines, Sickbay without a part, and scenarios of a day and longer may have fewer seeds. Exits with 1 when a goal is
+missed.
 """
 
 from __future__ import annotations
@@ -32,20 +34,27 @@ from supervisor.sim.exam.tally import Row, count, duels, tally
 CHUNK = 40
 SHARED = range(15, 46)
 """The scenarios on which parts are taken away, by number."""
+LONG = 86400.0
+"""Seconds from which on a scenario is a long one: a month of it takes half an hour."""
 
 
-def plays(seeds: int, rivals: int, largest: int, *, quick: bool, traced: bool) -> list[Play]:
-    """Return everything that is played, seed by seed, the small fleets first."""
+def plays(seeds: int, rivals: int, longs: int, largest: int, *, quick: bool, traced: bool) -> list[Play]:
+    """Return everything that is played, seed by seed, the small fleets first and the long scenarios last."""
     made: list[Play] = []
+    long: set[str] = set()
     for path in sorted(catalogue.shipped().glob("*.toml")):
         scenario = read(path)
         sizes = [size for size in (scenario.quick if quick else scenario.sizes) if size <= largest]
         without = list(ABLATIONS) if scenario.number in SHARED else []
         policies = simulate.QUICK_POLICIES if quick else POLICIES
         if sizes:
-            made += simulate.listed([(path, scenario)], policies, without, sizes, seeds, quick=quick, traced=traced)
+            own = seeds
+            if not quick and scenario.lasts >= LONG:
+                own = min(seeds, longs)
+                long.add(str(path))
+            made += simulate.listed([(path, scenario)], policies, without, sizes, own, quick=quick, traced=traced)
     first = [play for play in made if play.seed <= rivals or (play.policy in (SICKBAY, ORACLE) and not play.without)]
-    return sorted(first, key=lambda play: (play.size, play.seed))
+    return sorted(first, key=lambda play: (str(play.path) in long, play.size, play.seed))
 
 
 def played(wanted: Sequence[Play], keep: Path | None) -> list[Played]:
@@ -98,6 +107,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small fleets, one seed, four policies")
     parser.add_argument("--seeds", type=int, default=None)
     parser.add_argument("--rival-seeds", type=int, default=None, help="for baselines, and for Sickbay without a part")
+    parser.add_argument("--long-seeds", type=int, default=None, help="for scenarios of a day and longer")
     parser.add_argument("--largest", type=int, default=None, help="the largest fleet that is played")
     parser.add_argument("--keep", type=Path, default=None, help="a file for the runs; those in it are not played again")
     parser.add_argument("--report", type=Path, default=None)
@@ -105,7 +115,8 @@ def main() -> None:
     seeds = given.seeds or (1 if given.quick else 30)
     largest = given.largest or (30 if given.quick else 300)
     traced = given.report is not None and given.keep is None
-    wanted = plays(seeds, given.rival_seeds or seeds, largest, quick=given.quick, traced=traced)
+    rivals, longs = given.rival_seeds or seeds, given.long_seeds or seeds
+    wanted = plays(seeds, rivals, longs, largest, quick=given.quick, traced=traced)
     begun = time.monotonic()
     runs = played(wanted, given.keep)
     rows = tally(runs)

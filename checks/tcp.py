@@ -19,7 +19,7 @@ class TcpCheck(AskingCheck, kind="tcp"):
 
     def question(self) -> TcpQuestion:
         """Connect, and have the conversation if there is one."""
-        return TcpQuestion(self.port, self.send.encode(), self.expect.encode())
+        return TcpQuestion(self.port, self.send.encode(), self.expect.encode(), timed=False)
 
     def judge(self, answer: Answer) -> CheckResult:
         """Look for what was expected."""

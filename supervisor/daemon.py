@@ -28,6 +28,7 @@ from supervisor.core.terms import Seconds
 from supervisor.errors import CloudSilent, ConfigError, ProviderError, SickbayError
 from supervisor.plugins import Catalogue, discover, refuse_foreign_supervisor
 from supervisor.ports import Chat, Cloud
+from supervisor.runtime.alertmanager import Alertmanager, AlertmanagerSpec
 from supervisor.runtime.checkhost import CheckHosts, CheckSpec
 from supervisor.runtime.clock import SystemClock
 from supervisor.runtime.ears import Ears
@@ -76,6 +77,8 @@ class Daemon:
         self._service: Service | None = None
         self._reports: Reports | None = None
         self.ears = Ears(self._fleet_of, self._ask_now, self._report, self._notice)
+        self._server: Server | None = None
+        self.alertmanager = Alertmanager(lambda: self._reports.names() if self._reports is not None else {})
 
     @property
     def service(self) -> Service:
@@ -98,6 +101,7 @@ class Daemon:
             taken = take(self.config.socket, self.config.listen)
             undo.callback(taken.close)
             self._chats = open_chats(self.config)
+            token = alert_token(self.config)
             self.clouds = self._open_clouds(self.config, {})
             kept = {r.fleet: r for r in records if isinstance(r, Offering)}
             settings = await resolved(self.config, self.clouds, kept)
@@ -115,14 +119,14 @@ class Daemon:
                 if self.config.history_kept
                 else None,
             )
-            self._reports = Reports(service.engine.ctx, self.ears.said)
+            self._reports = Reports(service.engine.ctx, self.alertmanager.of, self.ears.said)
             self._listen_to(open_broker(self.config, self._uid))
             keep_short()
             metrics = Metrics(
                 service, {"prober": self.hosts.prober.stats, "plugins": self.hosts.plugins.stats}, self.ears
             )
             service.listeners.append(metrics.listen)
-            server = Server(
+            server = self._server = Server(
                 service.engine.ctx,
                 service.loop.stable,
                 service.ask,
@@ -130,7 +134,10 @@ class Daemon:
                 metrics.render,
                 ready=self._unready,
                 url=self.config.url,
+                measured=service.measured,
+                alerts=self.alertmanager.take,
             )
+            server.alerting.use(token)
             service.listeners.append(server.events.publish)
             await server.listen(taken)
             try:
@@ -139,6 +146,7 @@ class Daemon:
                     group.create_task(service.run(), name="service")
                     group.create_task(self.sentinels.run(), name="sentinels")
                     group.create_task(self.ears.run(), name="ears")
+                    group.create_task(self.alertmanager.run(), name="alertmanager")
                     group.create_task(self._watchdog(), name="watchdog")
                     self.ready.set()
                     notify("READY=1", "STATUS=watching")
@@ -197,6 +205,12 @@ class Daemon:
             [sentinel(table) for table in self.config.sentinels],
             [check.interval for fleet in self.config.fleets.values() for check in fleet.checks],
         )
+        table = self.config.alertmanager
+        self.alertmanager.configure(
+            AlertmanagerSpec(
+                table.instance_label, table.url, table.interval.total_seconds(), table.keep.total_seconds()
+            )
+        )
 
     def reload(self) -> None:
         """Take the file anew. A bad one is refused whole: the old configuration goes on, and people are told."""
@@ -231,6 +245,7 @@ class Daemon:
         config, self.catalogue = read_config(self.config.path)
         self._refuse_moves(config)
         old = {name: (f.policy.terms, self.clouds[name]) for name, f in self.config.fleets.items()}
+        token = alert_token(config)
         chats = open_chats(config, self.config, self._chats)
         broker = open_broker(config, self._uid)
         clouds = self._open_clouds(config, old)
@@ -243,6 +258,8 @@ class Daemon:
         used = self.clouds, self._chats
         self.config, self.clouds, self._chats = config, clouds, chats
         self._configure_hosts()
+        if self._server is not None:
+            self._server.alerting.use(token)
         self.service.reload(settings, clouds, chats)
         self._listen_to(broker)
         self._drop(used[0], clouds)
@@ -336,6 +353,12 @@ class Daemon:
                 "lag_max": prober.last.get("lag_max", 0.0),
             },
         }
+
+
+def alert_token(config: Config) -> str:
+    """Return what Alertmanager's webhook must say on loopback, '' for none. Raises `ConfigError`."""
+    token = config.alertmanager.token
+    return "" if token is None else token.read(f"{config.path}: [alertmanager] token").get_secret_value()
 
 
 def sentinel(table: SentinelTable) -> SentinelSpec:

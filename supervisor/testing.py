@@ -12,21 +12,27 @@ one is Sickbay's, and `run` asks the production runner.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeAlias, TypeVar
 
 from yarl import URL
 
 from supervisor.api import (
+    KEPT_BODY,
     Check,
     CheckResult,
+    EchoAnswer,
     HttpAnswer,
     Instance,
     NoAnswer,
     ProgramAnswer,
     Refusal,
+    SshLogin,
     TcpAnswer,
+    TlsAnswer,
+    TlsVersion,
+    UdpAnswer,
     Unrunnable,
 )
 from supervisor.runtime.lean.names import refuse_forbidden
@@ -34,15 +40,23 @@ from supervisor.runtime.lean.reading import KEPT
 from supervisor.runtime.runner import run_check
 
 __all__ = [
+    "EchoRequest",
     "FakeProbe",
     "HttpRequest",
     "ProgramRequest",
+    "Reply",
+    "SshRequest",
     "TcpRequest",
+    "TlsRequest",
+    "UdpRequest",
+    "echo_answer",
     "http_answer",
     "instance",
     "program_answer",
     "run",
     "tcp_answer",
+    "tls_answer",
+    "udp_answer",
 ]
 
 A = TypeVar("A")
@@ -66,15 +80,35 @@ def instance(address: str = "192.0.2.1", *, zone: str = "a", version: str = "1.0
 
 
 def http_answer(
-    status: int = 200, body: bytes | str = b"", *, headers: Mapping[str, str] | None = None, seconds: float = 0.01
+    status: int = 200,
+    body: bytes | str = b"",
+    *,
+    headers: Mapping[str, str] | None = None,
+    seconds: float = 0.01,
+    most: int = KEPT_BODY,
 ) -> HttpAnswer:
-    """Return an HTTP answer, cut as the real probe cuts it; `seconds` is how long it took."""
-    return HttpAnswer(status, headers or {}, _bytes(body)[:KEPT], seconds)
+    """Return an HTTP answer, cut as the real probe cuts it for who asks for `most` bytes; `seconds` is how long it took."""
+    return HttpAnswer(status, headers or {}, _bytes(body)[:most], seconds)
 
 
 def tcp_answer(received: bytes | str = b"", *, seconds: float = 0.01) -> TcpAnswer:
     """Return what came back over TCP, cut as the real probe cuts it; `seconds` is how long it took."""
     return TcpAnswer(_bytes(received)[:KEPT], seconds)
+
+
+def tls_answer(*certificates: bytes, version: str = "1.3", untrusted: str = "", seconds: float = 0.01) -> TlsAnswer:
+    """Return a handshake in which these certificates were shown, in DER, the instance's own first."""
+    return TlsAnswer(version, certificates, untrusted, seconds)
+
+
+def udp_answer(received: bytes | str = b"", *, seconds: float = 0.01) -> UdpAnswer:
+    """Return the datagram that came back; `seconds` is how long it took."""
+    return UdpAnswer(_bytes(received), seconds)
+
+
+def echo_answer(*round_trips: float, lost: int = 0) -> EchoAnswer:
+    """Return the echoes that came, with how long each took in seconds; `lost` more were asked for."""
+    return EchoAnswer(len(round_trips) + lost, round_trips)
 
 
 def program_answer(
@@ -96,12 +130,47 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class TcpRequest:
-    """What the check asked over TCP: `send` is what it sent, `until` what it waited for."""
+    """What the check asked over TCP: `send` is what it sent, `until` what it waited for, or `prefix` how long the length is."""
 
     host: str
     port: int
     send: bytes
     until: bytes
+    prefix: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TlsRequest:
+    """With whom the check shook hands, and on which terms."""
+
+    host: str
+    port: int
+    server_name: str
+    verify: bool
+    ca_file: str
+    least: TlsVersion
+
+
+@dataclass(frozen=True, slots=True)
+class UdpRequest:
+    """What the check asked over UDP."""
+
+    host: str
+    port: int
+    payload: bytes
+
+
+Reply: TypeAlias = Callable[[bytes], bytes]
+"""Makes a datagram of the one that was sent: for protocols whose answers repeat something of the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class EchoRequest:
+    """How many echoes the check asked for, and how long it would have waited for each, in seconds."""
+
+    host: str
+    count: int
+    wait: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,25 +181,44 @@ class ProgramRequest:
     env: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class SshRequest:
+    """What the check ran on the machine, and as whom."""
+
+    host: str
+    argv: tuple[str, ...]
+    login: SshLogin
+
+
 class FakeProbe:
     """A probe that answers from a script, in order.
 
     Each entry is an answer, or what the real probe would raise: `Refusal("connection refused")` for an instance that
     turns the check away, `NoAnswer("timed out")` for one that says nothing, `Unrunnable("no such file")` for a program
-    that can't be run. `http.asked`, `tcp.asked` and `program.asked` tell afterwards what the check asked. Like the real one it refuses link-local addresses.
+    that can't be run. `http.asked`, `tcp.asked` and so on tell afterwards what the check asked. Like the real one it refuses
+    link-local addresses. Where an answer depends on the question, an entry of `tcp` or `udp` may be a function of what was
+    sent.
     """
 
     def __init__(
         self,
         *,
         http: Sequence[HttpAnswer | Refusal | NoAnswer] = (),
-        tcp: Sequence[TcpAnswer | Refusal | NoAnswer] = (),
+        tcp: Sequence[TcpAnswer | Reply | Refusal | NoAnswer] = (),
+        tls: Sequence[TlsAnswer | Refusal | NoAnswer | Unrunnable] = (),
+        udp: Sequence[UdpAnswer | Reply | Refusal | NoAnswer] = (),
+        icmp: Sequence[EchoAnswer | NoAnswer | Unrunnable] = (),
         program: Sequence[ProgramAnswer | Unrunnable] = (),
+        ssh: Sequence[ProgramAnswer | Refusal | NoAnswer | Unrunnable] = (),
     ) -> None:
         """Take the script."""
+        self._ssh = FakeSsh(_Script("SSH", ssh))
         self._program = FakeProgram(_Script("program", program))
         self._http = FakeHttp(_Script("HTTP", http))
         self._tcp = FakeTcp(_Script("TCP", tcp))
+        self._tls = FakeTls(_Script("TLS", tls))
+        self._udp = FakeUdp(_Script("UDP", udp))
+        self._icmp = FakeIcmp(_Script("ICMP", icmp))
 
     @property
     def http(self) -> FakeHttp:
@@ -143,14 +231,37 @@ class FakeProbe:
         return self._tcp
 
     @property
+    def tls(self) -> FakeTls:
+        """TLS."""
+        return self._tls
+
+    @property
+    def udp(self) -> FakeUdp:
+        """UDP."""
+        return self._udp
+
+    @property
+    def icmp(self) -> FakeIcmp:
+        """ICMP."""
+        return self._icmp
+
+    @property
     def program(self) -> FakeProgram:
         """Programs."""
         return self._program
 
     @property
+    def ssh(self) -> FakeSsh:
+        """Commands on the instance."""
+        return self._ssh
+
+    @property
     def overrun(self) -> str:
         """Say that the check asked for more than the script has; '' when it did not."""
-        return self._http.script.overrun or self._tcp.script.overrun or self._program.script.overrun
+        scripts = [
+            side.script for side in (self._http, self._tcp, self._tls, self._udp, self._icmp, self._program, self._ssh)
+        ]
+        return next((script.overrun for script in scripts if script.overrun), "")
 
 
 class FakeHttp:
@@ -162,26 +273,96 @@ class FakeHttp:
         self.asked: list[HttpRequest] = []
 
     async def get(
-        self, url: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", verify: bool = True
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        verify: bool = True,
+        most: int = KEPT_BODY,
     ) -> HttpAnswer:
         """Answer from the script."""
         refuse_forbidden(URL(url, encoded=True).host or "")
         self.asked.append(HttpRequest(method, url, dict(headers or {}), verify))
-        return self.script.next()
+        answer = self.script.next()
+        return replace(answer, body=answer.body[:most])
 
 
 class FakeTcp:
     """The TCP side of a `FakeProbe`."""
 
-    def __init__(self, script: _Script[TcpAnswer]) -> None:
+    def __init__(self, script: _Script[TcpAnswer | Reply]) -> None:
         """Nothing was asked yet."""
         self.script = script
         self.asked: list[TcpRequest] = []
 
-    async def connect(self, host: str, port: int, *, send: bytes = b"", until: bytes = b"") -> TcpAnswer:
+    async def connect(
+        self, host: str, port: int, *, send: bytes = b"", until: bytes = b"", prefix: int = 0
+    ) -> TcpAnswer:
+        """Answer from the script; a message that follows its length is scripted without it."""
+        refuse_forbidden(host)
+        self.asked.append(TcpRequest(host, port, send, until, prefix))
+        entry = self.script.next()
+        return entry if isinstance(entry, TcpAnswer) else tcp_answer(entry(send))
+
+
+class FakeTls:
+    """The TLS side of a `FakeProbe`."""
+
+    def __init__(self, script: _Script[TlsAnswer]) -> None:
+        """Nothing was asked yet."""
+        self.script = script
+        self.asked: list[TlsRequest] = []
+
+    async def handshake(
+        self,
+        host: str,
+        port: int,
+        *,
+        server_name: str = "",
+        verify: bool = True,
+        ca_file: str = "",
+        least: TlsVersion = "1.2",
+    ) -> TlsAnswer:
         """Answer from the script."""
         refuse_forbidden(host)
-        self.asked.append(TcpRequest(host, port, send, until))
+        self.asked.append(TlsRequest(host, port, server_name, verify, ca_file, least))
+        return self.script.next()
+
+
+class FakeUdp:
+    """The UDP side of a `FakeProbe`."""
+
+    def __init__(self, script: _Script[UdpAnswer | Reply]) -> None:
+        """Nothing was asked yet."""
+        self.script = script
+        self.asked: list[UdpRequest] = []
+
+    async def ask(
+        self, host: str, port: int, payload: bytes, *, accept: Callable[[bytes], bool] | None = None
+    ) -> UdpAnswer:
+        """Answer from the script: with the next datagram that is accepted."""
+        refuse_forbidden(host)
+        self.asked.append(UdpRequest(host, port, payload))
+        while True:
+            entry = self.script.next()
+            answer = entry if isinstance(entry, UdpAnswer) else udp_answer(entry(payload))
+            if accept is None or accept(answer.received):
+                return answer
+
+
+class FakeIcmp:
+    """The ICMP side of a `FakeProbe`."""
+
+    def __init__(self, script: _Script[EchoAnswer]) -> None:
+        """Nothing was asked yet."""
+        self.script = script
+        self.asked: list[EchoRequest] = []
+
+    async def echo(self, host: str, *, count: int = 1, wait: float = 1.0) -> EchoAnswer:
+        """Answer from the script."""
+        refuse_forbidden(host)
+        self.asked.append(EchoRequest(host, count, wait))
         return self.script.next()
 
 
@@ -196,6 +377,21 @@ class FakeProgram:
     async def run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ProgramAnswer:
         """Answer from the script."""
         self.asked.append(ProgramRequest(tuple(argv), dict(env or {})))
+        return self.script.next()
+
+
+class FakeSsh:
+    """The SSH side of a `FakeProbe`."""
+
+    def __init__(self, script: _Script[ProgramAnswer]) -> None:
+        """Nothing was run yet."""
+        self.script = script
+        self.asked: list[SshRequest] = []
+
+    async def run(self, host: str, argv: Sequence[str], login: SshLogin) -> ProgramAnswer:
+        """Answer from the script."""
+        refuse_forbidden(host)
+        self.asked.append(SshRequest(host, tuple(argv), login))
         return self.script.next()
 
 

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -191,7 +191,35 @@ class Fleets:
                     "two checks of one fleet have this name; rename one",
                 )
             made.append(check)
+        for check in made:
+            self._members(path, check, {other.name: other for other in made}, tables)
         return tuple(made)
+
+    def _members(
+        self,
+        path: tuple[str, ...],
+        check: ConfiguredCheck,
+        known: Mapping[str, ConfiguredCheck],
+        tables: Sequence[Table],
+    ) -> None:
+        """See that a check which judges by others has them, and that none of these does so, too."""
+        members = check.passive.members if check.passive is not None else ()
+        place = next(i for i, t in enumerate(tables) if (t.get("name") or t.get("kind")) == check.name)
+        for name in members:
+            keys = [key for key, value in check.options.items() if isinstance(value, list) and name in value]
+            where: Place = (*path, "check", place, *keys[:1])
+            member = known.get(name)
+            if member is None:
+                there = ", ".join(sorted(known.keys() - {check.name}))
+                self._reading.wrong(where, show(name), f"no check of this fleet has this name; there are: {there}")
+            elif member.passive is not None and member.passive.members:
+                self._reading.wrong(where, show(name), "this check has members itself; name those instead")
+            elif check.role is Role.LIVENESS and member.scope is Scope.DEEP:
+                self._reading.wrong(
+                    where,
+                    show(name),
+                    f"is a deep check: what it depends on can't condemn a machine; give {check.name} another role",
+                )
 
     def _check(self, path: Place, table: Table) -> ConfiguredCheck | None:
         common = {k: v for k, v in table.items() if k in CheckKeys.model_fields}
@@ -214,6 +242,8 @@ class Fleets:
             self._reading.wrong(
                 (*path, "timeout"), show(table.get("timeout", "3s")), "expected more than 0 and at most the interval"
             )
+        if check.missing:
+            self._reading.wrong((*path, "kind"), show(kind), check.missing)
         scope = self._scope(path, keys)
         passive = check if isinstance(check, PassiveCheck) and check.passive else None
         if passive is not None and not plugin.builtin:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from supervisor.config.fleets import FleetConfig, Fleets
 from supervisor.config.models import (
+    AlertmanagerTable,
     ChatTable,
     ExplainingTable,
     GuardsTable,
@@ -42,6 +43,7 @@ TABLES = (
     "quarantine",
     "chat",
     "mqtt",
+    "alertmanager",
     "plugins",
 )
 
@@ -61,6 +63,7 @@ class Config:
     plugin_paths: tuple[Path, ...]
     slack: SlackTable | None
     mqtt: MqttTable | None
+    alertmanager: AlertmanagerTable
     url: str
     fleets: Mapping[str, FleetConfig]
     sentinels: tuple[SentinelTable, ...]
@@ -112,6 +115,7 @@ class _Reader(Reading):
         quarantine = self.model(QuarantineTable, ("quarantine",))
         chat = self.model(ChatTable, ("chat",))
         mqtt = self._mqtt() if "mqtt" in self.raw else None
+        alertmanager = self.model(AlertmanagerTable, ("alertmanager",))
         plugins = self.model(PluginsTable, ("plugins",))
         speed = judgement_table.speed if judgement_table else 1.0
         judgement = to_core(judgement_table, Judgement, speed) if judgement_table else Judgement()
@@ -167,6 +171,7 @@ class _Reader(Reading):
             plugin_paths=tuple(self.relative(p) for p in plugins.paths),
             slack=chat.slack,
             mqtt=mqtt,
+            alertmanager=alertmanager or AlertmanagerTable(),
             url=top.url,
             fleets=fleets,
             sentinels=sentinels,

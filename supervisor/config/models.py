@@ -37,6 +37,7 @@ LOOPBACK = r"^$|^(?:127(?:\.[0-9]{1,3}){3}|\[?[0:]+1\]?):[0-9]{1,5}$"
 
 ADDRESS = r"^(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}$"
 LOCAL = ("127.0.0.1", "::1", "localhost")
+BROKER = r"^(?:mqtts://[^/?#@\s]+|mqtt://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]{1,5})?)/?$"
 ROOT = r"^(?:[A-Za-z0-9._-]{1,64}/){0,8}$"
 CLIENT_ID = r"^[A-Za-z0-9_-]{0,64}$"
 LABEL = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -312,7 +313,7 @@ class MqttTable(Model):
     model_config = ConfigDict(
         json_schema_extra={"dependentRequired": {"certificate": ["key"], "key": ["certificate"], "user": ["password"], "password": ["user"]}}
     )  # fmt: skip
-    url: Annotated[str, AfterValidator(_broker_url)]
+    url: Annotated[str, AfterValidator(_broker_url), Field(json_schema_extra={"pattern": BROKER})]
     """`mqtts://HOST` or `mqtts://HOST:8883`; plain `mqtt://` to this host only."""
     ca_file: str = ""
     """PEM file of the authorities that the broker's certificate may come from; "" for the system's."""
@@ -347,6 +348,21 @@ class MqttTable(Model):
         return self
 
 
+class AlertmanagerTable(Model):
+    """How alerts of Prometheus' Alertmanager come in, for the check `alertmanager`: its webhook, and asking it."""
+
+    instance_label: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "instance"
+    """The label that names the instance: by its id or its address, with a port or without."""
+    url: Annotated[str, AfterValidator(_web_url)] = ""
+    """Where Alertmanager answers, such as "http://alertmanager.example.org:9093": it is asked for all that fires; "" for never."""
+    interval: Pace = timedelta(seconds=30)
+    """How often it is asked. After three intervals without an answer nothing is known."""
+    token: SecretRef | None = None
+    """What its webhook says in `Authorization: Bearer`; without it, the webhook is taken on the unix socket only."""
+    keep: Duration = timedelta(hours=5)
+    """An alert of which only the webhook told ends when it is not repeated for so long: more than Alertmanager's `repeat_interval`."""
+
+
 TABLES: dict[str, type[BaseModel]] = {
     "supervisor": SupervisorTable,
     "judgement": JudgementTable,
@@ -355,6 +371,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "quarantine": QuarantineTable,
     "chat": ChatTable,
     "mqtt": MqttTable,
+    "alertmanager": AlertmanagerTable,
     "plugins": PluginsTable,
 }
 """The tables of the file, beside `[fleet.NAME]` and `[[sentinel]]`."""

@@ -17,7 +17,7 @@ from supervisor.core.facts import facts_of
 from supervisor.core.guards import Act, read
 from supervisor.core.journal import Workflow, WorkflowKind
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Quarantine, Resolution
-from supervisor.core.terms import Cause, FleetState, Mode
+from supervisor.core.terms import Cause, FleetState, Mode, Seconds
 from supervisor.core.text import clean, percent
 from supervisor.core.verdict import how_sure
 
@@ -56,6 +56,8 @@ class Card:
 
 NEEDS_HUMAN = "needs a human: "
 WRONG = {IncidentKind.SICK: "is sick", IncidentKind.VANISHED: "has vanished"}
+SEEMS_AFTER: Seconds = 10.0
+"""A trouble seems past after so long a calm, and not before: the cloud tells of an outage before a check can fail."""
 NEARLY_SURE = 0.99
 """A verdict on one machine that is this sure says nothing new."""
 HEALED = {
@@ -85,12 +87,14 @@ def card(ctx: Context, incident: Incident) -> Card:
     """Return the card of an incident as it stands now."""
     tone = _tone(ctx, incident)
     impact = _impact(ctx, incident.fleet)
+    cause = _cause(ctx, incident)
     wrong = f" {WRONG[incident.kind]}" if incident.kind in WRONG else f": {incident.cause}"
     match tone:
         case Tone.RESTORED | Tone.CLOSED:
             headline = _end(incident)
         case _ if incident.kind is IncidentKind.SHARED:
-            headline = f"{incident.fleet} {incident.cause}{_sure(incident)} — {impact} — {_now(ctx, incident, tone)}"
+            wrong = _in_short(cause)
+            headline = f"{incident.fleet} {wrong}{_sure(incident)} — {impact} — {_now(ctx, incident, tone)}"
         case _:
             headline = f"{_where(ctx, incident)}{wrong} — {impact} — {_now(ctx, incident, tone)}"
     return Card(
@@ -98,7 +102,7 @@ def card(ctx: Context, incident: Incident) -> Card:
         fleet=incident.fleet,
         tone=tone,
         headline=clean(headline),
-        cause=clean(incident.cause),
+        cause=clean(cause),
         impact=impact,
         held=tuple(clean(why) for why in (_why_human(incident) if tone is Tone.HUMAN else _held_now(ctx, incident))),
         ask=_ask(ctx, incident, tone),
@@ -185,12 +189,29 @@ def _meanwhile(ctx: Context, incident: Incident) -> str:
     """Say what a shared trouble means for its machines, and what is done elsewhere."""
     if incident.fleet not in ctx.fleets:
         return "left alone"
-    if ctx.fleets[incident.fleet].shared_calm is not None:
+    calm = ctx.fleets[incident.fleet].shared_calm
+    if calm is not None and ctx.now.boot - calm >= SEEMS_AFTER:
         return f"seems past, and is over after {words(troubles.quiet_for(incident, ctx.settings.guards))} of that"
     running = [ctx.world.need(Workflow, number) for number in sorted(ctx.world.running[incident.fleet])]
     launched = [w for w in running if not w.patient]
     elsewhere = f", {len(launched)} launched elsewhere" if launched else ""
     return f"{HEALED.get(incident.verdict, 'nothing is removed')}{elsewhere}"
+
+
+def _cause(ctx: Context, incident: Incident) -> str:
+    """Return what is wrong: of a shared trouble that stands, as it is now, for it was told when it began."""
+    fleet = ctx.fleets.get(incident.fleet)
+    if fleet is None or incident.kind is not IncidentKind.SHARED or incident.state is not IncidentState.OPEN:
+        return incident.cause
+    verdict = fleet.verdict
+    same = verdict.cause is incident.verdict and verdict.words == incident.about
+    return verdict.sentence if same and verdict.sentence else incident.cause
+
+
+def _in_short(cause: str) -> str:
+    """Return a cause with how sure it is, and without the evidence that follows: that is told below."""
+    said, _, evidence = cause.partition("; ")
+    return f"{said})" if evidence and said.count("(") > said.count(")") else cause
 
 
 def _sure(incident: Incident) -> str:

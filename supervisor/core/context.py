@@ -55,8 +55,7 @@ class Context:
         self.hearing = Hearing()
         self.bucket = Bucket(now.boot)
         self.fleets: dict[str, Fleet] = {}
-        self.owners: dict[str, Fleet] = {}  # instance -> its fleet, for everyone who has a chart
-        self.charts: dict[str, Chart] = {}  # the same everyone, straight to the chart: for the hot path
+        self.charts: dict[str, Chart] = {}  # of every fleet: for the hot path
         self.slots_known: dict[
             str, tuple[int, int]
         ] = {}  # fleet -> slots wanted, and slot changes, when all were there
@@ -152,7 +151,6 @@ class Context:
             self.forget(fleet, instance.id)
             return
         chart = fleet.chart(instance.id)
-        self.owners[instance.id] = fleet
         self.charts[instance.id] = chart
         if instance.lifecycle is Lifecycle.WITHDRAWN:
             fleet.withdrawn.add(instance.id)
@@ -171,7 +169,6 @@ class Context:
 
     def forget(self, fleet: Fleet, instance: str) -> None:
         """Drop the in-memory side of an instance."""
-        self.owners.pop(instance, None)
         self.charts.pop(instance, None)
         fleet.drop(instance)
 

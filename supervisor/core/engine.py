@@ -137,6 +137,7 @@ class Engine:
         ctx.world.rollback()
         ctx.turn = Turn()
         for name, fleet in ctx.fleets.items():
+            fleet.listed = None  # what was made of it did not happen
             members = ctx.world.members[name]
             for stranger in sorted(fleet.charts.keys() - members):
                 ctx.forget(fleet, stranger)

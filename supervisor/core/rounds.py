@@ -106,9 +106,9 @@ class Rounds:
         for name in list(islice(self._queue, self._left)):
             del self._queue[name]
             self._left -= 1
-            fleet = self._ctx.owners.get(name)
-            if fleet is not None:
-                self.visit(fleet, name)
+            chart = self._ctx.charts.get(name)
+            if chart is not None:
+                self.visit(self._ctx.fleets[chart.fleet], name)
         if not self._queue:
             self._queue = {}  # one that was long stays slow to read
 
@@ -172,14 +172,14 @@ class Rounds:
                 heapq.heappop(heap)
                 continue
             later = chart.quiet_until(now)
-            instance = instances.get((name,)) if later is not None else None
+            instance = instances.get(name) if later is not None else None
             if later is not None and instance is not None and instance.lifecycle is in_service:
                 chart.look = later  # nothing but the age of its results could have changed, and has not
                 heapq.heapreplace(heap, (later, name))
             else:
                 heapq.heappop(heap)
                 chart.look = None
-                self.visit(self._ctx.owners[name], name)
+                self.visit(self._ctx.fleets[chart.fleet], name)
 
     def _is_outdated(self, at: BootTime, name: str) -> bool:
         chart = self._ctx.charts.get(name)

@@ -73,7 +73,8 @@ def read(chart: Chart, now: BootTime, heartbeat: bool | None, last: Symptom | No
     again while those that fail have not been asked since: it may just be coming back, check by check.
     """
     if _is_impaired(chart.machine):
-        return Symptom(Pattern.IMPAIRED, heartbeat=heartbeat)
+        # The cloud may tell of an end before anything fails: the last signs of life before it speak for nobody.
+        return Symptom(Pattern.IMPAIRED, heartbeat=heartbeat if any(e.fails for e in chart.checks.values()) else None)
     voting = [e for e in chart.checks.values() if e.role is not Role.ADVISORY] or list(chart.checks.values())
     failing = [e for e in voting if e.fails > 0 and not e.is_stale(now)]
     if not failing:

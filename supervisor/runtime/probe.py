@@ -1,4 +1,4 @@
-"""What checks ask with: HTTP and TCP to the instance, and programs; bounded in time by the runner and in size here.
+"""What checks ask with: the network, and programs; bounded in time by the runner and in size here.
 
 A refusal is an answer; silence is none: every way in which a connection can fail is put into one of the two. Nothing
 here follows a redirect, a proxy or a cookie, and no check can be talked into asking a link-local address.
@@ -13,10 +13,13 @@ from collections.abc import Mapping
 from string import punctuation
 from urllib.parse import quote, unquote, urlsplit
 
-from supervisor.api import Answer, HttpAnswer, HttpQuestion, Question, TcpAnswer, TcpQuestion
+from supervisor.api import KEPT_BODY, Answer, HttpAnswer, HttpQuestion, Question, TcpAnswer, TcpQuestion
 from supervisor.runtime.asking import Asker, Outcome
+from supervisor.runtime.datagrams import Icmp, Udp
+from supervisor.runtime.handshake import Tls
 from supervisor.runtime.lean import LeanAsker
 from supervisor.runtime.program import Programs
+from supervisor.runtime.ssh import Ssh
 
 PORTS = {"http": 80, "https": 443}
 
@@ -62,7 +65,13 @@ class Http:
         self._network = network
 
     async def get(
-        self, url: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", verify: bool = True
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        verify: bool = True,
+        most: int = KEPT_BODY,
     ) -> HttpAnswer:
         """Ask once. Raises `Refusal` or `NoAnswer`, and `ValueError` for what is no URL."""
         parts = urlsplit(url)
@@ -79,6 +88,7 @@ class Http:
             headers=fields,
             tls=parts.scheme == "https",
             verify=verify,
+            most=most,
         )
         answer = await self._network.ask(question, parts.hostname)
         if not isinstance(answer, HttpAnswer):
@@ -93,9 +103,11 @@ class Tcp:
         """Ask there."""
         self._network = network
 
-    async def connect(self, host: str, port: int, *, send: bytes = b"", until: bytes = b"") -> TcpAnswer:
-        """Connect, send, read until `until` appears. Raises `Refusal` or `NoAnswer`."""
-        answer = await self._network.ask(TcpQuestion(port, send, until), host)
+    async def connect(
+        self, host: str, port: int, *, send: bytes = b"", until: bytes = b"", prefix: int = 0
+    ) -> TcpAnswer:
+        """Connect, send, read until `until` appears or the message is whole. Raises `Refusal` or `NoAnswer`."""
+        answer = await self._network.ask(TcpQuestion(port, send, until, prefix), host)
         if not isinstance(answer, TcpAnswer):
             raise TypeError(f"{type(answer).__name__} is no answer to a TCP connection")
         return answer
@@ -109,7 +121,9 @@ class NetworkProbe:
         self._network = Network(asker)
         self._http = Http(self._network)
         self._tcp = Tcp(self._network)
+        self._tls = Tls()
         self._programs: Programs | None = None
+        self._ssh = Ssh()
 
     @property
     def http(self) -> Http:
@@ -122,14 +136,35 @@ class NetworkProbe:
         return self._tcp
 
     @property
+    def tls(self) -> Tls:
+        """TLS."""
+        return self._tls
+
+    @property
+    def udp(self) -> Udp:
+        """UDP."""
+        return Udp()
+
+    @property
+    def icmp(self) -> Icmp:
+        """ICMP."""
+        return Icmp()
+
+    @property
     def program(self) -> Programs:
         """Programs. Who asks for it adopts orphans: so the prober never does."""
         if self._programs is None:
             self._programs = Programs()
         return self._programs
 
+    @property
+    def ssh(self) -> Ssh:
+        """Commands on the instance."""
+        return self._ssh
+
     async def close(self) -> None:
         """Let go of the connections, and of the programs."""
         await self._network.close()
+        await self._ssh.close()
         if self._programs is not None:
             await self._programs.close()

@@ -3,52 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from supervisor.api import Check, HttpProbe, Instance, ProgramAnswer, Status, TcpProbe, Unrunnable
+from supervisor.api import Check, Instance, ProgramAnswer, Status, Unrunnable
 from supervisor.config import load
 from supervisor.errors import ConfigError
 from supervisor.plugins import discover
 from supervisor.runtime.runner import Ran, run_check
+from supervisor.testing import FakeProbe, FakeProgram, ProgramRequest
 
 CATALOGUE = discover()
 INSTANCE = Instance("i-1", "web", "10.0.0.7", "a", "img-9", "1.2.3")
-
-
-@dataclass
-class FakeProgram:
-    """Every program ends as the row says."""
-
-    answer: ProgramAnswer | Exception
-    asked: list[tuple[Sequence[str], Mapping[str, str] | None]] = field(default_factory=list)
-
-    async def run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ProgramAnswer:
-        """Answer."""
-        self.asked.append((argv, env))
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
-@dataclass
-class FakeProbe:
-    """Programs only."""
-
-    program: FakeProgram
-
-    @property
-    def http(self) -> HttpProbe:
-        """None."""
-        raise NotImplementedError
-
-    @property
-    def tcp(self) -> TcpProbe:
-        """None."""
-        raise NotImplementedError
 
 
 def exec_check(*command: str) -> Check:
@@ -57,11 +24,11 @@ def exec_check(*command: str) -> Check:
 
 
 async def run(
-    answer: ProgramAnswer | Exception, *command: str, instance: Instance = INSTANCE
+    answer: ProgramAnswer | Unrunnable, *command: str, instance: Instance = INSTANCE
 ) -> tuple[Ran, FakeProgram]:
     """Run a check against a program that ends so."""
-    program = FakeProgram(answer)
-    return await run_check(exec_check(*command or ("/bin/check_it",)), instance, FakeProbe(program), 1.0), program
+    probe = FakeProbe(program=[answer])
+    return await run_check(exec_check(*command or ("/bin/check_it",)), instance, probe, 1.0), probe.program
 
 
 def ended(code: int, stdout: bytes = b"", stderr: bytes = b"") -> ProgramAnswer:
@@ -69,7 +36,7 @@ def ended(code: int, stdout: bytes = b"", stderr: bytes = b"") -> ProgramAnswer:
     return ProgramAnswer(code, stdout, stderr, 0.01)
 
 
-ENDS: dict[str, tuple[ProgramAnswer | Exception, Status, str]] = {
+ENDS: dict[str, tuple[ProgramAnswer | Unrunnable, Status, str]] = {
     "0 is well": (ended(0, b"fine | a=1"), Status.OK, "fine"),
     "1 is a warning": (ended(1, b"WARN: so so"), Status.WARNING, "WARN: so so"),
     "2 is critical": (ended(2, b"CRIT: down\nmore"), Status.CRITICAL, "CRIT: down"),
@@ -109,7 +76,7 @@ async def test_macros_stand_for_the_instance() -> None:
     )
 
     expected = ["/bin/check_it", "-H", "10.0.0.7", "i-1/web/a", "img-9@1.2.3", '{"id":"i-1"}']
-    assert [(expected, {})] == program.asked
+    assert [ProgramRequest(tuple(expected), {})] == program.asked
 
 
 async def test_a_value_can_not_pass_for_an_option() -> None:

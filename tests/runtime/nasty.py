@@ -78,32 +78,33 @@ class Nasty:
 
 
 class Authority:
-    """Signs certificates. `file` is what trusts it."""
+    """Signs certificates. `file` is what trusts it; `above`, if any, is who signed it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, *, name: str = "authority", days: float = 1, above: Authority | None = None
+    ) -> None:
         self.folder = folder
         self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
-        builder = self._builder(self.name, self.key, days=1).add_extension(x509.BasicConstraints(True, None), True)
-        self.file = folder / "authority.pem"
-        self.file.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        signer = above or self
+        builder = _builder(signer.name, self.name, self.key, days=days)
+        builder = builder.add_extension(x509.BasicConstraints(True, None), True)
+        self.file = folder / f"{name}.pem"
+        self.file.write_bytes(builder.sign(signer.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, days: int) -> x509.CertificateBuilder:
-        now = dt.datetime.now(dt.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=10))
-            .not_valid_after(now + dt.timedelta(days=days))
-        )
+    def certificate(
+        self,
+        *names: str,
+        days: float = 1,
+        since: float = -10,
+        own: bool = False,
+        chain: bool = False,
+        file: str = "server",
+    ) -> Path:
+        """Return a file with a key and a certificate for these names; `own` signs it with its own key.
 
-    def context(
-        self, *names: str, days: int = 1, own: bool = False, version: ssl.TLSVersion | None = None
-    ) -> ssl.SSLContext:
-        """Return a server's settings with a certificate for these names; `own` signs it with its own key."""
+        `chain` shows the authority's certificate with it; `days` is when it ends, `since` when it begins.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives: list[x509.GeneralName] = []
         for name in names:
@@ -112,23 +113,44 @@ class Authority:
             except ValueError:
                 alternatives.append(x509.DNSName(name))
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
-        certificate = (
-            self._builder(subject, key, days=days)
-            .add_extension(x509.SubjectAlternativeName(alternatives), False)
-            .sign(key if own else self.key, hashes.SHA256())
-        )
-        file = self.folder / "server.pem"
-        file.write_bytes(
+        builder = _builder(subject if own else self.name, subject, key, days=days, since=since)
+        if alternatives:
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), False)
+        certificate = builder.sign(key if own else self.key, hashes.SHA256())
+        path = self.folder / f"{file}.pem"
+        path.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
             + certificate.public_bytes(serialization.Encoding.PEM)
+            + (self.file.read_bytes() if chain else b"")
         )
+        return path
+
+    def context(
+        self, *names: str, days: float = 1, own: bool = False, version: ssl.TLSVersion | None = None
+    ) -> ssl.SSLContext:
+        """Return a server's settings with such a certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
+        context.load_cert_chain(self.certificate(*names, days=days, own=own))
         if version is not None:
             context.set_ciphers("ALL:@SECLEVEL=0")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
                 context.minimum_version = context.maximum_version = version
         return context
+
+
+def _builder(
+    issuer: x509.Name, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, days: float, since: float = -10
+) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + dt.timedelta(days=since))
+        .not_valid_after(now + dt.timedelta(days=days))
+    )

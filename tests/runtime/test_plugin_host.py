@@ -38,6 +38,16 @@ class {name}(Check, kind="{name}"):
     async def run(self, instance: Instance, probe: Probe) -> CheckResult:
         {body}
 """
+JUDGE = """
+from supervisor.api import Answer, AskingCheck, TcpQuestion
+
+class Judges(AskingCheck, kind="judges"):
+    port: int
+    def question(self) -> TcpQuestion:
+        return TcpQuestion(self.port)
+    def judge(self, answer: Answer) -> CheckResult:
+        time.sleep(1000)
+"""
 LINE = (HEAD + CLASS).count("\n")
 """The line of mine.py on which the first bad check's own code begins."""
 
@@ -187,6 +197,17 @@ async def test_who_stops_the_host_is_named_and_benched(
     assert (0, 1) == (watching.hosts.prober.stats.restarts, watching.hosts.plugins.stats.restarts)
     assert 2 == len([pid for pid in stragglers.descendants(os.getpid()) if stragglers.mark_of(pid)])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+async def test_a_check_whose_judge_blocks_is_named(watching: Watching, port: int, tmp_path: Path) -> None:
+    """It has no coroutine and no task, and is in custody all the same."""
+    file = plugin_folder(tmp_path, HEAD + JUDGE)
+    line = (HEAD + JUDGE).count("\n")
+    watching.hosts.configure({"web": [spec("judges", builtin=False, port=port)]}, [tmp_path])
+    watching.hosts.apply([observe("i-1")])
+    await watching.until(lambda: watching.told, 30)
+
+    assert watching.told[0].startswith(f"the check kind 'judges' blocked the plugin host for 5s at {file}:{line}; ")
 
 
 async def test_a_reload_lets_a_mended_plugin_play_again(watching: Watching, port: int, tmp_path: Path) -> None:

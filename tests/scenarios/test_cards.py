@@ -210,6 +210,15 @@ SHARED = {
         (Cause.CHECK, "check alive", "check alive: fails on 6 of 6 since its new version (97 % sure)", 0.97),
         "web check alive: fails on 6 of 6 since its new version (97 % sure) — OPTIMAL, 6 of 6 serve — nothing is removed",
     ),
+    "the evidence is told below": (
+        (
+            Cause.ZONE,
+            "zone a",
+            "zone a: 3 of 3 sick there, 0 of 3 elsewhere (96 % sure; by chance 1 in 20; cut off)",
+            0.96,
+        ),
+        "web zone a: 3 of 3 sick there, 0 of 3 elsewhere (96 % sure) — OPTIMAL, 6 of 6 serve — nothing is removed",
+    ),
     "the likeliest of many is no verdict": (
         (Cause.UNEXPLAINED, "many at once", "no explanation is likely enough: zone a 52 %, each for itself 40 %", 0.52),
         "web no explanation is likely enough: zone a 52 %, each for itself 40 % — OPTIMAL, 6 of 6 serve — nothing is removed",

@@ -106,7 +106,7 @@ def test_a_zone_that_is_down_is_named_and_nobody_is_removed() -> None:
         assert all("explanation" in i.held for i in open_incidents(service))
         for name in in_zone(service, "a"):
             world.behave(name, Behaviour.WELL)
-        await asyncio.sleep(60)
+        await asyncio.sleep(75)
         assert names(service, Cause.ZONE, "a")
         said = card(service.engine.ctx, service.engine.ctx.world.need(Incident, named.id)).headline
         assert said.endswith(

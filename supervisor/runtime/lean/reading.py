@@ -9,6 +9,8 @@ from supervisor.core.terms import Seconds
 
 KEPT = 64 * 1024
 """Bytes of an answer that are kept."""
+OPEN = TcpAnswer(b"", 0.0)
+"""The answer of all that were connected to and said nothing, where time does not count."""
 
 
 def broken(why: str) -> Refusal:
@@ -32,8 +34,8 @@ class Reader(Protocol):
         """Take note that the other side closed. Raises `Refusal` when that leaves no answer."""
         ...
 
-    def answer(self, seconds: Seconds) -> Answer:
-        """Return the answer, which took so long."""
+    def answer(self, seconds: Seconds | None) -> Answer:
+        """Return the answer, which took so long; None where that does not count, and answers may be one object."""
         ...
 
 
@@ -58,6 +60,39 @@ class TcpReader:
     def end(self) -> None:
         """What came so far is an answer too."""
 
-    def answer(self, seconds: Seconds) -> TcpAnswer:
+    def answer(self, seconds: Seconds | None) -> TcpAnswer:
         """Return what was read."""
-        return TcpAnswer(bytes(self._received[:KEPT]), seconds)
+        if seconds is None and not self._received:
+            return OPEN
+        return TcpAnswer(bytes(self._received[:KEPT]), seconds or 0.0)
+
+
+class PrefixedReader:
+    """Reads one message after its length, or as much of it as is kept."""
+
+    __slots__ = ("_prefix", "_received")
+    reusable = False
+
+    def __init__(self, prefix: int) -> None:
+        """Begin with nothing; the length has `prefix` bytes, the highest first."""
+        self._prefix = prefix
+        self._received = bytearray()
+
+    def take(self, data: bytes) -> bool:
+        """Count."""
+        self._received += data
+        return len(self._received) >= min(self._wanted, KEPT)
+
+    def end(self) -> None:
+        """Half a message is none."""
+        raise broken("cut short" if self._received else "closed without one")
+
+    def answer(self, seconds: Seconds | None) -> TcpAnswer:
+        """Return the message, without its length."""
+        return TcpAnswer(bytes(self._received[self._prefix : min(self._wanted, KEPT)]), seconds or 0.0)
+
+    @property
+    def _wanted(self) -> int:
+        """Bytes altogether, as far as that is known."""
+        length = self._received[: self._prefix]
+        return self._prefix + (int.from_bytes(length, "big") if len(length) == self._prefix else 1)

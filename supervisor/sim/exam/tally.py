@@ -141,4 +141,4 @@ def count(value: float | None) -> str:
 
 
 def _where(run: Played) -> tuple[str, int, int]:
-    return run.play.path, run.play.size, run.play.seed
+    return run.score.scenario, run.play.size, run.play.seed
