@@ -21,7 +21,17 @@ LATE = 1.5  # usual spaces between two beats: the next one is overdue
 class Heartbeat:
     """The beats of one machine: constant memory, however many there were."""
 
-    __slots__ = ("_deviation", "_expected", "_variance", "beats", "fresh_until", "last", "mean", "stale_at")
+    __slots__ = (
+        "_deviation",
+        "_expected",
+        "_variance",
+        "beats",
+        "fresh_until",
+        "last",
+        "mean",
+        "stale_at",
+        "waits_from",
+    )
 
     def __init__(self) -> None:
         """Start before the first beat."""
@@ -31,6 +41,7 @@ class Heartbeat:
         self._variance = 0.0
         self._expected = 0.0
         self._deviation = 1.0
+        self.waits_from: BootTime = -inf  # the last beat, or the last excuse
         self.fresh_until: BootTime = -inf
         self.stale_at: BootTime = -inf
 
@@ -45,7 +56,7 @@ class Heartbeat:
             self.mean += weight * off
             self._variance = (1 - weight) * (self._variance + weight * off * off)
         self.beats = beats + 1
-        self.last = at
+        self.last = self.waits_from = at
         self._expected = expected = self.mean + judgement.heartbeat_pause
         least = judgement.heartbeat_deviation
         # Nearly all beats are more regular than we believe any to be: no root for those.
@@ -55,8 +66,8 @@ class Heartbeat:
 
     def excuse(self, now: BootTime, judgement: Judgement) -> None:
         """Begin to wait afresh: beats may have been missed by us. That is no sign of life."""
-        waited_from = max(self.last, now)
-        self.stale_at = waited_from + self._expected + _deviations(judgement.heartbeat_phi) * self._deviation
+        self.waits_from = max(self.last, now)
+        self.stale_at = self.waits_from + self._expected + _deviations(judgement.heartbeat_phi) * self._deviation
 
     def phi(self, now: BootTime) -> float:
         """Return how surprising the silence is: 8 means that it comes by chance once in 10^8 beats."""
@@ -74,7 +85,7 @@ class Heartbeat:
 
     def is_missed(self, now: BootTime, judgement: Judgement) -> bool:
         """Return whether a beat or more is overdue, long before the silence surprises."""
-        return self.is_stale(now) or now - self.last > max(judgement.heartbeat_pause, LATE * self.mean)
+        return self.is_stale(now) or now - self.waits_from > max(judgement.heartbeat_pause, LATE * self.mean)
 
 
 @cache

@@ -138,7 +138,8 @@ def test_beats_show_in_explain_and_a_dead_broker_makes_nobody_sick(ward: Ward) -
     sickbay.until(lambda: ward.told("heartbeats.back"))
     for name in names:
         sickbay.until(partial(ward.beats, name))
-    assert [1, 1] == [len(ward.told(kind)) for kind in ("heartbeats.lost", "heartbeats.back")]
+    # At thirty times the speed, hearts that come back after two seconds are late ones: that may be told besides.
+    assert 1 == len([text for text in ward.told("heartbeats.lost") if "no connection" in text])
     assert [(1,)] == sickbay.rows("SELECT count(*) FROM incident")
 
     ward.hearts.stop(names[0])
