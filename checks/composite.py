@@ -15,6 +15,21 @@ class CompositeCheck(PassiveCheck, kind="composite"):
     OK and WARNING pass, CRITICAL fails. A member that is UNKNOWN, stale or has not answered yet may be either: the whole
     is UNKNOWN when that decides, and only then. Where every member that fails is silent, so is the whole: silence alone
     never condemns. The members are checks of the same fleet, and no composites; usually their own role is `advisory`.
+
+    ```toml
+    [[fleet.web.check]]
+    kind = "icmp"
+    role = "advisory"
+
+    [[fleet.web.check]]
+    kind = "tls"
+    role = "advisory"
+
+    [[fleet.web.check]]
+    name = "reachable"
+    kind = "composite"
+    any = ["icmp", "tls"]
+    ```
     """
 
     all: Members = ()

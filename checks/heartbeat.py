@@ -10,6 +10,16 @@ class HeartbeatCheck(PassiveCheck, kind="heartbeat"):
 
     Silence is CRITICAL and *silent*: alone it condemns nobody. Where nobody's heartbeat can be heard, and of a machine that
     never sent one, it is UNKNOWN. The numbers that came with the newest one are kept for plots.
+
+    ```toml
+    [mqtt]
+    url = "mqtts://broker.internal:8883"
+
+    [[fleet.web.check]]
+    name = "heart"
+    kind = "heartbeat"
+    role = "advisory"
+    ```
     """
 
     needs: ClassVar[str] = "mqtt"

@@ -57,6 +57,16 @@ class PrometheusCheck(Check, kind="prometheus"):
 
     With `port` and `metric` the instance itself is scraped: silence, a refusal and an HTTP status other than 200 are
     CRITICAL as with `http`; a page without that metric is UNKNOWN.
+
+    ```toml
+    [[fleet.web.check]]
+    name = "queue"
+    kind = "prometheus"
+    role = "advisory"
+    port = 9100
+    metric = "jobs_waiting"
+    critical = "> 1000"
+    ```
     """
 
     critical: Bounds = ()

@@ -20,8 +20,8 @@ A *remediation* is a pure plan of named steps:
 The text below a field is its line in the reference and in the JSON Schema of config.toml; the first sentence of the
 class's docstring, or of the module's where the class has none, is the kind's line in `sickbay plugins`.
 
-Cadence, time limit, thresholds, retries, guards and crash safety belong to Sickbay; a plugin has none of them. A
-check's author tests it with `supervisor.testing`.
+Cadence, time limit, thresholds, retries, guards and crash safety belong to Sickbay; a plugin has none of them. Its
+author tests it with `supervisor.testing`.
 """
 
 from __future__ import annotations
@@ -729,7 +729,12 @@ Plan: TypeAlias = tuple[StepPlan, ...]
 
 
 class Remediation(BaseModel, ABC):
-    """A way to heal. Subclass with `kind="…"`. Its plan is frozen in the journal when an incident begins to act."""
+    """A way to heal. Subclass with `kind="…"`; the fields are the keys of its rung in the ladder.
+
+    Its plan is made when the configuration is read, and frozen in the journal when an incident begins to act. It restarts
+    the patient or isolates it; who is started (`RESTART` of the patient, `LAUNCH` of the candidate) goes through `WARM`,
+    `REGISTER` and `CONFIRM`, each once and in this order. Any other plan is refused in one sentence.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     kind_name: ClassVar[str] = ""
@@ -748,4 +753,4 @@ class Remediation(BaseModel, ABC):
 
     @abstractmethod
     def plan(self) -> Plan:
-        """Return the steps in order. Pure: the same every time."""
+        """Return the steps in order, at least one. Pure: the same every time; what it raises refuses the configuration."""

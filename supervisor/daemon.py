@@ -26,7 +26,7 @@ from supervisor.core.settings import Settings
 from supervisor.core.signals import AskNow, HeartbeatsDeaf, HeartbeatsReported, SelfReported, SentinelReported
 from supervisor.core.terms import Seconds
 from supervisor.errors import CloudSilent, ConfigError, ProviderError, SickbayError
-from supervisor.plugins import Catalogue, discover, refuse_foreign_supervisor
+from supervisor.plugins import Catalogue, discover, read_sources, refuse_foreign_supervisor
 from supervisor.ports import Chat, Cloud
 from supervisor.runtime.alertmanager import Alertmanager, AlertmanagerSpec
 from supervisor.runtime.checkhost import CheckHosts, CheckSpec
@@ -34,6 +34,7 @@ from supervisor.runtime.clock import SystemClock
 from supervisor.runtime.ears import Ears
 from supervisor.runtime.garbage import keep_short
 from supervisor.runtime.notify import notify, watchdog_interval
+from supervisor.runtime.rehearsal import rehearse
 from supervisor.runtime.reports import Reports
 from supervisor.runtime.sentinels import Sentinels, SentinelSpec
 from supervisor.runtime.service import Service
@@ -200,7 +201,7 @@ class Daemon:
             ]
             for name, fleet in self.config.fleets.items()
         }
-        self.hosts.configure(fleets, self.config.plugin_paths)
+        self.hosts.configure(fleets, self.catalogue.sources)
         self.sentinels.configure(
             [sentinel(table) for table in self.config.sentinels],
             [check.interval for fleet in self.config.fleets.values() for check in fleet.checks],
@@ -242,6 +243,9 @@ class Daemon:
         notify("READY=1")
 
     async def _take_anew(self) -> None:
+        folders = peek_plugin_paths(self.config.path)
+        if folders:
+            await rehearse(self.config.path, self.catalogue.sources, read_sources(folders))
         config, self.catalogue = read_config(self.config.path)
         self._refuse_moves(config)
         old = {name: (f.policy.terms, self.clouds[name]) for name, f in self.config.fleets.items()}

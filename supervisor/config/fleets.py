@@ -22,8 +22,8 @@ from supervisor.config.source import Table
 from supervisor.core.machine import Offer
 from supervisor.core.settings import CheckPolicy, FleetPolicy, RemediationPolicy
 from supervisor.core.terms import Mode, Role, Scope
-from supervisor.errors import ProviderError
-from supervisor.plugins import Catalogue, Plugin
+from supervisor.errors import PluginError, ProviderError
+from supervisor.plugins import Catalogue, Plugin, planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +171,10 @@ class Fleets:
                 continue
             remediation: Remediation | None = self._reading.model(plugin.cls, where, data)
             if remediation is not None:
-                plan = tuple(step.planned() for step in remediation.plan())
-                made.append(RemediationPolicy(kind, plan, plugin.cls.removes, plugin.cls.starts_from))
+                try:
+                    made.append(planned(remediation))
+                except PluginError as error:
+                    self._reading.wrong(where, show(kind), str(error))
         return tuple(made)
 
     def _checks(self, path: tuple[str, ...], tables: object) -> tuple[ConfiguredCheck, ...]:
@@ -285,8 +287,8 @@ def fingerprint(plugin: Plugin[Check], check: Check, keys: CheckKeys, scope: Sco
     A built-in check's code is known by our own version. The file of a program that a check starts is not looked at:
     it may change at any moment, and `sickbay changed check NAME` tells of it.
     """
-    source = inspect.getsourcefile(plugin.cls)
-    code = __version__.encode() if plugin.builtin or source is None else Path(source).read_bytes()
+    file = None if plugin.builtin or plugin.source else inspect.getsourcefile(plugin.cls)
+    code = Path(file).read_bytes() if file else (plugin.source or __version__).encode()
     told = {
         "kind": plugin.kind,
         "options": check.model_dump(mode="json"),

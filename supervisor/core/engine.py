@@ -202,7 +202,7 @@ class Engine:
         spoken: dict[str, None] = {}  # about whom something was said; each is judged once, however much it was
         discard_before, passed, healthy = self._discard_before, Status.OK, Health.HEALTHY
         for result in results:
-            name, check, status, silent, sent, done, _, _ = result
+            name, check, status, silent, sent, done, text, _ = result
             chart = charts.get(name)
             if chart is None or sent < discard_before or not chart.observed:
                 continue
@@ -210,6 +210,8 @@ class Engine:
             if evidence is None:
                 continue
             if status is passed and evidence.passes_again(sent, done):
+                if text:  # a pass is told in words once, when these are new
+                    evidence.text = text
                 finding = chart.finding
                 # Nobody with a vote is heard of it, and this check has none: its passes change nothing, though all come.
                 if finding.health is not healthy and not (finding.unheard and evidence.role is Role.ADVISORY):

@@ -155,6 +155,8 @@ class Evidence:
         self.tally[status] += 1
         if status is not self.status or status is not Status.OK:
             self._remember(result)
+        elif result.text:
+            self.text = result.text
         self.status = status
         if status is Status.UNKNOWN:
             return

@@ -36,11 +36,12 @@ LONGEST_LABEL = 128
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One run: its result, and when it was sent and done, on CLOCK_BOOTTIME in seconds."""
+    """One run: its result, and when it was sent and done, on CLOCK_BOOTTIME in seconds; `error` is what ended it, if any."""
 
     result: CheckResult
     sent: float
     done: float
+    error: BaseException | None = None
 
 
 _clean_short = lru_cache(1024)(clean)
@@ -54,16 +55,17 @@ def boottime() -> float:
 async def run_check(check: Check, instance: Instance, probe: Probe, timeout: float) -> Ran:
     """Run a check once. Never raises, but for its own cancellation: a failure of the check itself is UNKNOWN."""
     sent = boottime()
+    failed: BaseException | None = None
     try:
         result = _tidy(await _answer(check, instance, probe, timeout))
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        result = _broken(error)
+        failed, result = error, _broken(error)
     except BaseException as error:  # noqa: BLE001  # a plugin may raise anything, SystemExit included
-        result = _failed(error, timeout, check)
-    return Ran(result, sent, boottime())
+        failed, result = error, _failed(error, timeout, check)
+    return Ran(result, sent, boottime(), failed)
 
 
 class Judge:
