@@ -561,11 +561,13 @@ class BeatReport:
     """The newest sign of life that a machine sent by itself.
 
     `age` is in seconds since it was received. `fresh` says whether the silence since then is an ordinary one, by the
-    machine's own habit. `metrics` are the numbers that came with it, in base units, `facts` the words.
+    machine's own habit: `usual` seconds between two, 0 before there were two. `metrics` are the numbers that came with
+    it, in base units, `facts` the words.
     """
 
     age: float
     fresh: bool
+    usual: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
 
@@ -614,6 +616,9 @@ class PassiveCheck(Check):
 
     Judged in the daemon itself, on its interval: it must be quick, and pure.
     """
+
+    needs: ClassVar[str] = ""
+    """The table of config.toml without which it could never say anything, such as "mqtt"."""
 
     @property
     def passive(self) -> bool:
