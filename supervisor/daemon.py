@@ -10,6 +10,7 @@ import contextlib
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -18,11 +19,11 @@ from supervisor import __version__
 from supervisor.api import Instance, Report
 from supervisor.config import Config, load, peek_plugin_paths
 from supervisor.config.models import SentinelTable
-from supervisor.core.documents import FiguresDoc
+from supervisor.core.documents import FiguresDoc, SurfaceDoc
 from supervisor.core.machine import Offer
 from supervisor.core.model import Identity, Offering
 from supervisor.core.settings import Settings
-from supervisor.core.signals import SelfReported, SentinelReported
+from supervisor.core.signals import AskNow, HeartbeatsDeaf, HeartbeatsReported, SelfReported, SentinelReported
 from supervisor.core.terms import Seconds
 from supervisor.errors import CloudSilent, ConfigError, ProviderError, SickbayError
 from supervisor.plugins import Catalogue, discover, read_sources, refuse_foreign_supervisor
@@ -31,6 +32,7 @@ from supervisor.runtime.alertmanager import Alertmanager, AlertmanagerSpec
 from supervisor.runtime.calendar import Calendar
 from supervisor.runtime.checkhost import CheckHosts, CheckSpec
 from supervisor.runtime.clock import SystemClock
+from supervisor.runtime.ears import Ears
 from supervisor.runtime.garbage import keep_short
 from supervisor.runtime.notify import notify, watchdog_interval
 from supervisor.runtime.rehearsal import rehearse
@@ -41,6 +43,7 @@ from supervisor.store import HistoryFiles, SqliteStore, Writer
 from supervisor.surfaces.chats import open_chats
 from supervisor.surfaces.listen import take
 from supervisor.surfaces.metrics import Metrics
+from supervisor.surfaces.mqtt import Broker, listen, open_broker
 from supervisor.surfaces.web import Server
 
 log = structlog.get_logger()
@@ -76,6 +79,7 @@ class Daemon:
         self._service: Service | None = None
         self._reports: Reports | None = None
         self._calendar: Calendar | None = None
+        self.ears = Ears(self._fleet_of, self._ask_now, self._report, self._notice)
         self._server: Server | None = None
         self.alertmanager = Alertmanager(lambda: self._reports.names() if self._reports is not None else {})
 
@@ -118,9 +122,12 @@ class Daemon:
                 if self.config.history_kept
                 else None,
             )
-            self._reports = Reports(service.engine.ctx, self.alertmanager.of)
+            self._reports = Reports(service.engine.ctx, self.alertmanager.of, self.ears.said)
+            self._listen_to(open_broker(self.config, self._uid))
             keep_short()
-            metrics = Metrics(service, {"prober": self.hosts.prober.stats, "plugins": self.hosts.plugins.stats})
+            metrics = Metrics(
+                service, {"prober": self.hosts.prober.stats, "plugins": self.hosts.plugins.stats}, self.ears
+            )
             service.listeners.append(metrics.listen)
             self._calendar = Calendar(service.inbox.put)
             undo.callback(self._calendar.close)
@@ -144,6 +151,7 @@ class Daemon:
                     group.create_task(self.hosts.run(), name="check hosts")
                     group.create_task(service.run(), name="service")
                     group.create_task(self.sentinels.run(), name="sentinels")
+                    group.create_task(self.ears.run(), name="ears")
                     group.create_task(self.alertmanager.run(), name="alertmanager")
                     group.create_task(self._watchdog(), name="watchdog")
                     self.ready.set()
@@ -248,6 +256,7 @@ class Daemon:
         old = {name: (f.policy.terms, self.clouds[name]) for name, f in self.config.fleets.items()}
         token = alert_token(config)
         chats = open_chats(config, self.config, self._chats)
+        broker = open_broker(config, self._uid)
         clouds = self._open_clouds(config, old)
         try:
             kept = {r.fleet: r for r in self.service.engine.ctx.world.all(Offering)}
@@ -263,6 +272,7 @@ class Daemon:
         self.service.reload(settings, clouds, chats)
         if self._calendar is not None:
             self._calendar.use(config.digest, config.time_zone)
+        self._listen_to(broker)
         self._drop(used[0], clouds)
         self._drop(used[1], chats)
 
@@ -283,13 +293,30 @@ class Daemon:
             raise ConfigError("\n".join(moved))
 
     def _benched(self, sentence: str) -> None:
+        self._notice("plugin.benched", sentence)
+
+    def _notice(self, kind: str, text: str) -> None:
         if self._service is not None:
-            self._service.notice("plugin.benched", sentence)
+            self._service.notice(kind, text)
+
+    def _listen_to(self, broker: Broker | None) -> None:
+        """Hear the machines' signs of life from this broker on; from one that is the same, as before."""
+        if broker is None:
+            self.ears.use(None, "", None)
+        else:
+            self.ears.use(broker, broker.root, partial(listen, broker))
+
+    def _fleet_of(self, instance: str) -> str | None:
+        chart = self.service.engine.ctx.charts.get(instance)
+        return None if chart is None else chart.fleet
+
+    def _ask_now(self, instance: str) -> None:
+        self.hosts.apply([AskNow((instance,))])
 
     def _reported(self, instance: Instance) -> Report:
         return self._reports.of(instance) if self._reports is not None else Report()
 
-    def _report(self, signal: SentinelReported | SelfReported) -> None:
+    def _report(self, signal: SentinelReported | SelfReported | HeartbeatsReported | HeartbeatsDeaf) -> None:
         if self._service is not None:
             self._service.report(signal)
 
@@ -313,6 +340,12 @@ class Daemon:
     def _figures(self) -> FiguresDoc:
         service, prober = self.service, self.hosts.prober.stats
         deaf = service.deaf()
+        surfaces: list[SurfaceDoc] = [
+            {"name": name, "waiting": len(service.outbox.waiting(name)), "trouble": trouble or deaf.get(name, "")}
+            for name, trouble in service.outbox.troubles().items()
+        ]
+        if self.config.mqtt is not None:
+            surfaces.append({"name": "mqtt", "waiting": 0, "trouble": self.ears.deaf})
         return {
             "version": __version__,
             "config": str(self.config.path),
@@ -320,10 +353,7 @@ class Daemon:
             "warnings": list(self.config.warnings),
             "store": {"commits": service.loop.commits, "refuses": service.loop.refused},
             "steps_under_way": service.executor.busy,
-            "surfaces": [
-                {"name": name, "waiting": len(service.outbox.waiting(name)), "trouble": trouble or deaf.get(name, "")}
-                for name, trouble in service.outbox.troubles().items()
-            ],
+            "surfaces": surfaces,
             "prober": {
                 "alive": prober.alive,
                 "restarts": prober.restarts,

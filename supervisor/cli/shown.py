@@ -36,7 +36,8 @@ def _everything(document: Json) -> Iterator[str]:
     for surface in document["surfaces"]:
         if surface["trouble"]:
             count = surface["waiting"]
-            yield f"{surface['name']}: {surface['trouble']}; {count} message{'s wait' if count != 1 else ' waits'}"
+            waiting = f"; {count} message{'s wait' if count != 1 else ' waits'}" if count else ""
+            yield f"{surface['name']}: {surface['trouble']}{waiting}"
     for warning in document["warnings"]:
         yield f"warning: {warning}"
     if document["unmanaged"]:

@@ -252,6 +252,8 @@ class Fleets:
             self._reading.wrong(
                 (*path, "kind"), show(kind), f"{plugin.origin} has a passive check; only built-in kinds can be passive"
             )
+        if passive is not None and passive.needs and passive.needs not in self._reading.raw:
+            self._reading.wrong((*path, "kind"), show(kind), f"this kind needs a table [{passive.needs}]; add it")
         return ConfiguredCheck(
             name=keys.name or kind,
             kind=kind,

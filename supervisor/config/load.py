@@ -19,6 +19,7 @@ from supervisor.config.models import (
     ExplainingTable,
     GuardsTable,
     JudgementTable,
+    MqttTable,
     PluginsTable,
     QuarantineTable,
     SentinelTable,
@@ -44,6 +45,7 @@ TABLES = (
     "guards",
     "quarantine",
     "chat",
+    "mqtt",
     "alertmanager",
     "plugins",
 )
@@ -63,6 +65,7 @@ class Config:
     listen: tuple[str, int] | None
     plugin_paths: tuple[Path, ...]
     slack: SlackTable | None
+    mqtt: MqttTable | None
     alertmanager: AlertmanagerTable
     url: str
     digest: str  # a cron expression, '' for never
@@ -125,6 +128,7 @@ class _Reader(Reading):
         guards_table = self.model(GuardsTable, ("guards",))
         quarantine = self.model(QuarantineTable, ("quarantine",))
         chat = self.model(ChatTable, ("chat",))
+        mqtt = self._mqtt() if "mqtt" in self.raw else None
         alertmanager = self.model(AlertmanagerTable, ("alertmanager",))
         plugins = self.model(PluginsTable, ("plugins",))
         speed = judgement_table.speed if judgement_table else 1.0
@@ -180,6 +184,7 @@ class _Reader(Reading):
             listen=listen,
             plugin_paths=tuple(self.relative(p) for p in plugins.paths),
             slack=chat.slack,
+            mqtt=mqtt,
             alertmanager=alertmanager or AlertmanagerTable(),
             url=top.url,
             digest=_cron(chat.digest),
@@ -188,6 +193,18 @@ class _Reader(Reading):
             sentinels=sentinels,
             warnings=tuple(self.warnings),
         )
+
+    def _mqtt(self) -> MqttTable | None:
+        table = self.model(MqttTable, ("mqtt",))
+        if table is None:
+            return None
+        paths = {
+            key: self.relative(text) if (text := getattr(table, key)) else None for key in ("ca_file", "certificate")
+        }
+        for key, path in paths.items():
+            if path is not None and not path.is_file():
+                self.wrong(("mqtt", key), show(getattr(table, key)), "is not a file; put the certificate there, as PEM")
+        return table.model_copy(update={key: str(path) for key, path in paths.items() if path is not None})
 
     def _sentinels(self) -> tuple[SentinelTable, ...]:
         tables = self.raw.get("sentinel", [])

@@ -14,6 +14,7 @@ from math import ceil
 from supervisor.core.bucket import Bucket
 from supervisor.core.fleet import Fleet
 from supervisor.core.health import Chart
+from supervisor.core.hearing import Hearing
 from supervisor.core.model import (
     AuditEntry,
     Holder,
@@ -51,6 +52,7 @@ class Context:
         self.clock_set: datetime | None = None  # when somebody last set the wall clock, on the clock as it is now
         self.turn = Turn()
         self.sight = Sight(now)
+        self.hearing = Hearing()
         self.bucket = Bucket(now.boot)
         self.fleets: dict[str, Fleet] = {}
         self.charts: dict[str, Chart] = {}  # of every fleet: for the hot path

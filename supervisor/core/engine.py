@@ -34,6 +34,7 @@ from supervisor.core.settings import FleetPolicy, Settings
 from supervisor.core.signals import (
     Beat,
     DigestDue,
+    HeartbeatsDeaf,
     HeartbeatsReported,
     InventoryFailed,
     InventorySeen,
@@ -106,6 +107,7 @@ class Engine:
         for fleet in ctx.fleets.values():
             for name in study.study(ctx, fleet):
                 self._rounds.visit(fleet, name)
+        study.tell(ctx, ctx.hearing)
         self._score_self()
         ctx.sight.expect(self._rate, now.boot, ctx.settings.guards)
         self._watch_sight()
@@ -175,6 +177,8 @@ class Engine:
                 ctx.sight.hear(signal)
             case HeartbeatsReported():
                 self._beats(signal.beats)
+            case HeartbeatsDeaf():
+                self._listen(signal.why)
             case SelfReported():
                 ctx.sight.feel(signal)
             case KillSwitchSeen():
@@ -238,6 +242,12 @@ class Engine:
                 heartbeat = chart.heartbeat = Heartbeat()
             heartbeat.beat(at, judgement)
 
+    def _listen(self, why: str) -> None:
+        """Take whether signs of life can be heard at all. While they can't, and for a while after, none is missed."""
+        if self.ctx.hearing.take(why, self.ctx.now.boot) or why:
+            for fleet in self.ctx.fleets.values():
+                study.excuse(self.ctx, fleet)
+
     def _told(self, signal: MessageTold) -> None:
         message = self.ctx.world.get(OutboxMessage, signal.message)
         if message is None:
@@ -297,9 +307,7 @@ class Engine:
         )
         for fleet in self.ctx.fleets.values():
             fleet.begin_amnesty(self.ctx.now.boot)
-            for chart in fleet.charts.values():
-                if chart.heartbeat is not None:
-                    chart.heartbeat.excuse(self.ctx.now.boot, self.ctx.settings.judgement)
+            study.excuse(self.ctx, fleet)
 
     def _configure(self, settings: Settings) -> None:
         """Take new settings. A fleet that is no longer configured is left alone, untouched."""

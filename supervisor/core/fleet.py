@@ -14,6 +14,7 @@ from supervisor.core.blips import Blips
 from supervisor.core.boots import Boots
 from supervisor.core.evidence import Evidence, Tally, Weights, new_tally, weights
 from supervisor.core.health import WELL, Chart, Finding
+from supervisor.core.hearing import Hearing
 from supervisor.core.investigation import Investigation
 from supervisor.core.lifespan import Lifespan
 from supervisor.core.machine import Machine, Placement
@@ -58,7 +59,7 @@ class Fleet:
         self.broken: dict[str, float] = {}  # check -> the share of its last results that were UNKNOWN
         self.paces: dict[tuple[str, str], Pace] = {}  # (check, type of machine)
         self.boots, self.lifespan, self.stumbles = Boots(), Lifespan(), Stumbles()
-        self.heartbeats_come = True  # of most that were ever heard
+        self.hearing = Hearing()  # of its own machines, while the way is open on which all signs of life come
         self.studied_at = self.saved_at = self.amnesty_from = now
         self.stretch = 1.0
         self.charts: dict[str, Chart] = {}

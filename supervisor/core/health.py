@@ -115,7 +115,7 @@ class Chart:
         if self.heartbeat is None:
             return None
         if not self.heartbeat.is_fresh(now):
-            return False
+            return False if self.heartbeat.is_stale(now) else None
         first = suspect_since(self)
         return True if first is None or self.heartbeat.last > first else None
 

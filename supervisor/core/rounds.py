@@ -131,7 +131,7 @@ class Rounds:
             may_condemn=sees,
             cloud_fresh=fresh,
             peers_well=sees and fresh and self._are_peers_well(fleet, chart),
-            heartbeat_stale=heartbeat is not None and fleet.heartbeats_come and not heartbeat.is_fresh(now),
+            heartbeat_stale=heartbeat is not None and not fleet.hearing.deaf and heartbeat.is_stale(now),
             score=self._ctx.sight.score,
             withdrawn=withdrawn,
             returns=learnt.returns(self._ctx, fleet, chart.id) if recovers else 0,

@@ -104,6 +104,13 @@ class HeartbeatsReported(NamedTuple):
     beats: Sequence[Beat]
 
 
+@dataclass(frozen=True, slots=True)
+class HeartbeatsDeaf:
+    """Why nobody's signs of life can be heard now, '' once they can be again: silence says nothing meanwhile."""
+
+    why: str
+
+
 class Sense(StrEnum):
     """What a sentinel stands for."""
 
@@ -349,6 +356,7 @@ Signal: TypeAlias = (
     | LeftoversSeen
     | StepFinished
     | HeartbeatsReported
+    | HeartbeatsDeaf
     | SelfReported
     | SentinelReported
     | SettingsLoaded

@@ -9,15 +9,25 @@ from supervisor.core import model, views
 from supervisor.core.context import Context
 from supervisor.core.health import Chart
 from supervisor.core.terms import BootTime, Lifecycle, Status
+from supervisor.runtime.heartbeats import Payload
 from supervisor.runtime.runner import boottime
 
 
 class Reports:
     """Reads what the engine knows, between its steps."""
 
-    def __init__(self, ctx: Context, alerts: Callable[[str], Sequence[AlertReport] | None] = lambda _: None) -> None:
-        """`ctx` is the engine's; `alerts` returns those that fire for an instance, None where nobody would know."""
+    def __init__(
+        self,
+        ctx: Context,
+        alerts: Callable[[str], Sequence[AlertReport] | None] = lambda _: None,
+        said: Callable[[str], Payload] = lambda _: Payload(),
+    ) -> None:
+        """`ctx` is the engine's; `alerts` returns those that fire for an instance, None where nobody would know.
+
+        `said` returns what came with an instance's newest sign of life.
+        """
         self._ctx = ctx
+        self._said = said
         self._alerts = alerts
 
     def names(self) -> dict[str, str]:
@@ -32,7 +42,8 @@ class Reports:
             return Report()
         now, good = boottime(), views.good_image(self._ctx, instance.fleet)
         return Report(
-            beat=_beat(chart, now),
+            beat=self._beat(chart, now),
+            deaf=self._ctx.hearing.deaf or self._ctx.fleets[chart.fleet].hearing.deaf,
             impaired=None if chart.machine is None else chart.machine.impaired,
             image=None if good is None else good.id,
             version=None if good is None else good.version,
@@ -40,12 +51,13 @@ class Reports:
             checks=_checks(chart, now),
         )
 
-
-def _beat(chart: Chart, now: BootTime) -> BeatReport | None:
-    heartbeat = chart.heartbeat
-    if heartbeat is None or not heartbeat.beats:
-        return None
-    return BeatReport(max(0.0, now - heartbeat.last), heartbeat.is_fresh(now))
+    def _beat(self, chart: Chart, now: BootTime) -> BeatReport | None:
+        heartbeat = chart.heartbeat
+        if heartbeat is None or not heartbeat.beats:
+            return None
+        said = self._said(chart.id)
+        fresh = not heartbeat.is_stale(now)
+        return BeatReport(max(0.0, now - heartbeat.last), fresh, heartbeat.mean, said.metrics, said.facts)
 
 
 def _checks(chart: Chart, now: BootTime) -> dict[str, CheckReport]:

@@ -22,6 +22,8 @@ from supervisor.core.settings import Settings
 from supervisor.core.signals import (
     Command,
     Event,
+    HeartbeatsDeaf,
+    HeartbeatsReported,
     IncidentTold,
     InstanceMoved,
     InventoryFailed,
@@ -119,8 +121,8 @@ class Service:
         """Hand in an operator's request; return its committed answer."""
         return await self.loop.ask(request)
 
-    def report(self, signal: SentinelReported | SelfReported) -> None:
-        """Tell the engine of our own eyes."""
+    def report(self, signal: SentinelReported | SelfReported | HeartbeatsReported | HeartbeatsDeaf) -> None:
+        """Tell the engine of our own eyes and ears."""
         self.inbox.put(signal)
 
     def notice(self, kind: str, text: str) -> None:

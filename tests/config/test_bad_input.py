@@ -60,6 +60,13 @@ def read(tmp_path: Path, text: str, catalogue: Catalogue = CATALOGUE) -> str:
 
 
 ROWS = {
+    "heartbeats without a broker": ('kind = "http"\nport = 8080', 'kind = "heartbeat"', 'config.toml:14: [fleet.web.check] kind = "heartbeat" — this kind needs a table [mqtt]; add it'),
+    "a broker without TLS": ("[fleet.web]", '[mqtt]\nurl = "mqtt://broker.internal"\n[fleet.web]', '[mqtt] url = "mqtt://broker.internal" — expected mqtts://, MQTT over TLS (plain mqtt:// only to this host)'),
+    "a broker that is a page": ("[fleet.web]", '[mqtt]\nurl = "https://broker"\n[fleet.web]', '[mqtt] url = "https://broker" — expected a URL such as "mqtts://broker.internal:8883"'),
+    "no broker": ("[fleet.web]", "[mqtt]\n[fleet.web]", "[mqtt] url — this key is missing"),
+    "half a certificate": ("[fleet.web]", '[mqtt]\nurl = "mqtts://b"\ncertificate = "config.toml"\n[fleet.web]', "expected certificate and key together, or neither"),
+    "an authority that is not there": ("[fleet.web]", '[mqtt]\nurl = "mqtts://b"\nca_file = "none.crt"\n[fleet.web]', '[mqtt] ca_file = "none.crt" — is not a file; put the certificate there, as PEM'),
+    "a root that is a wildcard": ("[fleet.web]", '[mqtt]\nurl = "mqtts://b"\nroot = "#"\n[fleet.web]', '[mqtt] root = "#" — expected the beginning of a topic, with a slash at its end'),
     "an unknown key": ("desired = 3", "desird = 3", "config.toml:6: [fleet.web] desird — this key is not known; did you mean `desired`?"),
     "an unknown table": ("[fleet.web.local]", "[flet.web.local]", "[flet] — this table is not known; did you mean [fleet]?"),
     "a wrong type": ("desired = 3", 'desired = "three"', 'config.toml:6: [fleet.web] desired = "three" — expected a whole number'),
