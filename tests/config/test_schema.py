@@ -219,7 +219,17 @@ def test_defaults_are_said_as_the_file_says_them() -> None:
 
 KEYS = [(name, key) for name, model in TABLES.items() if name != "supervisor" for key in model.model_fields]
 VALUES = ["0", "1", "-1", "0.25", "true", '"x"', '"30s"', '"1h 30m"', '"12%"', '"101%"', "[]", '["1s"]', "{}", "[1]"]
-ELSEWHERE = {"sick_rate", "gray_rate", "blip_rate", "lb_floor", "serving_floor", "running", "retention", "paths"}
+ELSEWHERE = {
+    "sick_rate",
+    "gray_rate",
+    "blip_rate",
+    "lb_floor",
+    "serving_floor",
+    "running",
+    "retention",
+    "paths",
+    "time_zone",
+}
 """Keys that may also be held against each other, or against the disk, which is beyond a schema."""
 
 
