@@ -29,6 +29,7 @@ from supervisor.errors import CloudSilent, ConfigError, ProviderError, SickbayEr
 from supervisor.plugins import Catalogue, discover, read_sources, refuse_foreign_supervisor
 from supervisor.ports import Chat, Cloud
 from supervisor.runtime.alertmanager import Alertmanager, AlertmanagerSpec
+from supervisor.runtime.calendar import Calendar
 from supervisor.runtime.checkhost import CheckHosts, CheckSpec
 from supervisor.runtime.clock import SystemClock
 from supervisor.runtime.ears import Ears
@@ -77,6 +78,7 @@ class Daemon:
         self._reloading: asyncio.Task[None] | None = None
         self._service: Service | None = None
         self._reports: Reports | None = None
+        self._calendar: Calendar | None = None
         self.ears = Ears(self._fleet_of, self._ask_now, self._report, self._notice)
         self._server: Server | None = None
         self.alertmanager = Alertmanager(lambda: self._reports.names() if self._reports is not None else {})
@@ -127,6 +129,9 @@ class Daemon:
                 service, {"prober": self.hosts.prober.stats, "plugins": self.hosts.plugins.stats}, self.ears
             )
             service.listeners.append(metrics.listen)
+            self._calendar = Calendar(service.inbox.put)
+            undo.callback(self._calendar.close)
+            self._calendar.use(self.config.digest, self.config.time_zone)
             server = self._server = Server(
                 service.engine.ctx,
                 service.loop.stable,
@@ -265,6 +270,8 @@ class Daemon:
         if self._server is not None:
             self._server.alerting.use(token)
         self.service.reload(settings, clouds, chats)
+        if self._calendar is not None:
+            self._calendar.use(config.digest, config.time_zone)
         self._listen_to(broker)
         self._drop(used[0], clouds)
         self._drop(used[1], chats)
@@ -332,8 +339,9 @@ class Daemon:
 
     def _figures(self) -> FiguresDoc:
         service, prober = self.service, self.hosts.prober.stats
+        deaf = service.deaf()
         surfaces: list[SurfaceDoc] = [
-            {"name": name, "waiting": len(service.outbox.waiting(name)), "trouble": trouble}
+            {"name": name, "waiting": len(service.outbox.waiting(name)), "trouble": trouble or deaf.get(name, "")}
             for name, trouble in service.outbox.troubles().items()
         ]
         if self.config.mqtt is not None:

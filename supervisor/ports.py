@@ -5,11 +5,11 @@ One contract suite per port runs over every implementation (tests/contracts/).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -17,7 +17,7 @@ from supervisor.core.cards import Card
 from supervisor.core.machine import Leftover, Machine, Offer
 from supervisor.core.model import OutboxMessage, Record
 from supervisor.core.requests import Outcome, Request
-from supervisor.core.signals import Command, Result
+from supervisor.core.signals import Command, OperatorAsked, Reply, Result
 from supervisor.core.terms import Now
 
 
@@ -178,4 +178,22 @@ class Chat(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+Ask: TypeAlias = Callable[[OperatorAsked], Awaitable[Reply]]
+"""Hands an operator's request to the engine; returns its committed answer."""
+
+
+@runtime_checkable
+class Hearing(Protocol):
+    """A chat in which people may answer. Being deaf delays nothing else."""
+
+    @property
+    def deaf(self) -> str:
+        """Why nobody is heard, in a sentence; '' while people are."""
+        ...
+
+    async def hear(self, ask: Ask) -> None:
+        """Hand in what people ask for, until cancelled. Returns where there is nothing to hear."""
         ...

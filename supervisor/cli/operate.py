@@ -100,6 +100,17 @@ def reject(
 
 
 @app.command()
+def acknowledge(
+    incident: Annotated[int, typer.Argument(help="The incident's number.")],
+    reason: ReasonOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Say that you are looking into an incident."""
+    ask(config, "acknowledge", {"incident": incident, "reason": reason}, as_json=as_json)
+
+
+@app.command()
 def retry(
     fleet: Annotated[str, typer.Argument(help="The fleet's name.")],
     slot: Annotated[int, typer.Argument(help="The slot's number.")],

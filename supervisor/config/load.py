@@ -8,6 +8,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel
 
 from supervisor.config.fleets import FleetConfig, Fleets
 from supervisor.config.models import (
@@ -65,6 +68,8 @@ class Config:
     mqtt: MqttTable | None
     alertmanager: AlertmanagerTable
     url: str
+    digest: str  # a cron expression, '' for never
+    time_zone: ZoneInfo
     fleets: Mapping[str, FleetConfig]
     sentinels: tuple[SentinelTable, ...]
     warnings: tuple[str, ...]
@@ -97,6 +102,15 @@ def peek_socket(path: Path) -> Path:
 def load(path: Path, catalogue: Catalogue) -> Config:
     """Read and check a file. Raises `ConfigError` with one line for each thing that is wrong."""
     return _Reader(path).config(catalogue)
+
+
+def _cron(weekly: str) -> str:
+    """Return a day and a time as a cron expression."""
+    if not weekly:
+        return ""
+    day, _, time = weekly.partition(" ")
+    hour, _, minute = time.partition(":")
+    return f"{int(minute)} {int(hour)} * * {day.upper()}"
 
 
 class _Reader(Reading):
@@ -160,7 +174,7 @@ class _Reader(Reading):
                     notice=quarantine.notice.total_seconds(),
                     snapshots=quarantine.snapshots.total_seconds(),
                 ),
-                surfaces=tuple(name for name in ChatTable.model_fields if getattr(chat, name) is not None),
+                surfaces=tuple(name for name, table in chat if isinstance(table, BaseModel)),
             ),
             state=state,
             socket=socket,
@@ -173,6 +187,8 @@ class _Reader(Reading):
             mqtt=mqtt,
             alertmanager=alertmanager or AlertmanagerTable(),
             url=top.url,
+            digest=_cron(chat.digest),
+            time_zone=ZoneInfo(chat.time_zone),
             fleets=fleets,
             sentinels=sentinels,
             warnings=tuple(self.warnings),

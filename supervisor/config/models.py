@@ -10,6 +10,7 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -74,6 +75,18 @@ def _private_url(text: str) -> str:
     if parts.scheme != "https" and (parts.scheme != "http" or parts.hostname not in LOCAL):
         raise ValueError("expected an https URL (plain http only to this host)")
     return text if text.endswith("/") else text + "/"
+
+
+OPERATOR = r"^[UWS][A-Z0-9]+$"
+
+
+def _operator(text: str) -> str:
+    if not re.fullmatch(OPERATOR, text):
+        raise ValueError('expected the id of a person such as "U012AB3CD", or of a user group such as "S034EF5GH"')
+    return text
+
+
+_Operator = Annotated[str, AfterValidator(_operator), Field(json_schema_extra={"pattern": OPERATOR})]
 
 
 def _broker_url(text: str) -> str:
@@ -229,12 +242,19 @@ class SlackTable(Model):
     """A bot token and a channel (messages are edited and threaded), or a webhook (they are not)."""
 
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["token", "channel"]}, {"required": ["webhook"]}]}
+        json_schema_extra={
+            "oneOf": [{"required": ["token", "channel"]}, {"required": ["webhook"]}],
+            "dependentRequired": {"app_token": ["token", "operators"], "operators": ["app_token"]},
+        }
     )
     channel: str = ""
     """Where to post: `#name` or, better, the channel's id. Only with `token`."""
     token: SecretRef | None = None
     """The bot token, scope chat:write; with channels:history as well, nothing is ever told twice."""
+    app_token: SecretRef | None = None
+    """The app-level token (xapp-…) of Socket Mode, scope connections:write: gives each incident buttons. Only with `token`."""
+    operators: Annotated[tuple[_Operator, ...], Field(json_schema_extra={"minItems": 1})] = ()
+    """Who may press the buttons: ids of people (U…) and of user groups (S…). Others are told that they may not."""
     webhook: SecretRef | None = None
     """The URL of an incoming webhook, instead of a token."""
     api_url: Annotated[str, AfterValidator(_private_url)] = "https://slack.com/api/"
@@ -246,12 +266,40 @@ class SlackTable(Model):
             raise ValueError("expected exactly one of token and webhook")
         if self.token is not None and not self.channel:
             raise ValueError('a token needs the channel to post to, such as channel = "#ops"')
+        if self.app_token is not None and self.token is None:
+            raise ValueError("app_token needs the bot's token as well; a webhook has no buttons")
+        named = "operators" in self.model_fields_set
+        if (self.app_token is not None) != named or (named and not self.operators):
+            raise ValueError(
+                'app_token and operators go together: buttons, and who may press them, such as ["U012AB3CD"]'
+            )
         return self
+
+
+WEEKLY = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun) ([01][0-9]|2[0-3]):([0-5][0-9])$"
+
+
+def _weekly(text: str) -> str:
+    if text and not re.fullmatch(WEEKLY, text):
+        raise ValueError('expected a day and a time such as "Mon 09:00"')
+    return text
+
+
+def _time_zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError('expected a time zone that this machine knows, such as "Europe/Paris"') from None
+    return text
 
 
 class ChatTable(Model):
     """Where incidents are told."""
 
+    digest: Annotated[str, AfterValidator(_weekly), Field(json_schema_extra={"pattern": f"^$|{WEEKLY}"})] = ""
+    """When the past week is told in numbers, such as "Mon 09:00"; "" for never."""
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    """The time zone of `digest`, such as "Europe/Paris"."""
     terminal: TerminalTable | None = None
     """Incidents on standard output; without this table, none."""
     slack: SlackTable | None = None

@@ -10,13 +10,14 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 
-from supervisor.core import capacity, troubles
+from supervisor.core import capacity, choices, troubles
 from supervisor.core.context import Context
 from supervisor.core.duration import words
 from supervisor.core.facts import facts_of
 from supervisor.core.guards import Act, read
 from supervisor.core.journal import Workflow, WorkflowKind
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Quarantine, Resolution
+from supervisor.core.signals import Choice
 from supervisor.core.terms import Cause, FleetState, Mode, Seconds
 from supervisor.core.text import clean, percent
 from supervisor.core.verdict import how_sure
@@ -39,6 +40,7 @@ class Card:
 
     `headline` says what, where, what is being done and how bad it is; a reader needs no second line. `held` are the
     guards with value and threshold; `ask` is what a person may do now; `facts` are pairs of label and value.
+    `choices` are what a surface with buttons may offer about this `version` of the incident and its `instance`.
     """
 
     incident: int
@@ -52,6 +54,9 @@ class Card:
     facts: tuple[tuple[str, str], ...]
     opened_at: datetime
     closed_at: datetime | None
+    instance: str = ""
+    version: int = 0
+    choices: tuple[Choice, ...] = ()
 
 
 NEEDS_HUMAN = "needs a human: "
@@ -109,6 +114,9 @@ def card(ctx: Context, incident: Incident) -> Card:
         facts=tuple(_facts(ctx, incident)),
         opened_at=incident.opened_at,
         closed_at=incident.closed_at,
+        instance=incident.instance,
+        version=incident.version,
+        choices=choices.offered(ctx, incident),
     )
 
 
@@ -290,6 +298,8 @@ def _facts(ctx: Context, incident: Incident) -> list[tuple[str, str]]:
         found.append(("Its own fault", f"{percent(incident.sure)} sure"))
     times, start = course(incident)
     found += [(label, f"{lasted} after {start}") for label, lasted in times]
+    if incident.acknowledged_by:
+        found.append(("Acknowledged", f"by {incident.acknowledged_by}"))
     if incident.replacement:
         found.append(("Replaced by", incident.replacement))
     fleet = ctx.fleets.get(incident.fleet)

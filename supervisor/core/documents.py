@@ -232,6 +232,7 @@ class IncidentDoc(TypedDict):
     held_by: list[str]
     version: int
     approval: ApprovalDoc | None
+    acknowledged_by: str
     seconds_to_detect: float
     seconds_to_recover: float | None
     card: CardDoc

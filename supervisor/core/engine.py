@@ -15,6 +15,7 @@ from typing import assert_never
 from supervisor.core import (
     answers,
     changes,
+    digest,
     inventory,
     learnt,
     leftovers,
@@ -32,6 +33,7 @@ from supervisor.core.rounds import Rounds
 from supervisor.core.settings import FleetPolicy, Settings
 from supervisor.core.signals import (
     Beat,
+    DigestDue,
     HeartbeatsDeaf,
     HeartbeatsReported,
     InventoryFailed,
@@ -185,6 +187,8 @@ class Engine:
                 self._configure(signal.settings)
             case MessageTold():
                 self._told(signal)
+            case DigestDue():
+                digest.due(ctx, signal.at)
             case Noticed():
                 ctx.say(signal.kind, signal.text)
             case Woke():

@@ -11,7 +11,7 @@ from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Reading
 from supervisor.core.health import first_sign
 from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Quarantine, Resolution
-from supervisor.core.terms import Cause, Lifecycle, Mode
+from supervisor.core.terms import Cause, Lifecycle, Mode, Role
 
 
 def place_of(instance: Instance) -> str:
@@ -27,6 +27,8 @@ def open_sick(ctx: Context, fleet: Fleet, instance: Instance) -> Incident:
     fleet.turned_sick[instance.id] = ctx.now.boot
     cause = chart.finding.reason
     incident = _open(ctx, fleet, instance.id, IncidentKind.SICK, cause, suspected_seconds=ctx.since(suspected))
+    accused = sorted(name for name, e in chart.checks.items() if e.fails > 0 and e.role is Role.LIVENESS)
+    incident = ctx.world.put(replace(incident, accused=tuple(accused)))
     told = _told_already(ctx, fleet, instance)
     if told is not None:
         text = f"{place_of(instance)} is sick: {cause}; part of incident {told.id}: {told.about}"
@@ -131,7 +133,8 @@ def hold(ctx: Context, incident: Incident, what: str, readings: tuple[Reading, .
     said = zip(guards, incident.held_why, why, strict=False)  # a journal of an earlier version holds no words
     if incident.held == guards and all(old == new for guard, old, new in said if guard in SAID_BY_PEOPLE):
         return incident
-    incident = ctx.world.put(replace(incident, held=guards, held_why=why))
+    ever = (*incident.held_ever, *(guard for guard in guards if guard not in incident.held_ever))
+    incident = ctx.world.put(replace(incident, held=guards, held_why=why, held_ever=ever))
     if not guards:
         return incident
     told = "; ".join(why)

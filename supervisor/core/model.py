@@ -169,6 +169,9 @@ class Incident:
     about: str = ""  # of a shared one: what its machines have in common, such as "zone a"
     verdict: Cause = Cause.INSTANCE  # what is wrong, as it was last judged
     sure: float = 0.0  # how likely that is; 0: not yet judged
+    acknowledged_by: str = ""  # who said to be looking into it
+    held_ever: tuple[str, ...] = ()  # every guard that has held it
+    accused: tuple[str, ...] = ()  # the checks that failed when it was opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +346,7 @@ class Identity:
     counter: int
     created_at: datetime
     seen_at: datetime | None = None  # of the last start
+    digest_at: datetime | None = None  # up to when the digests were told
 
 
 Record: TypeAlias = (

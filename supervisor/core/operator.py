@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import plans, quarantine
+from supervisor.core import choices, plans, quarantine
 from supervisor.core.context import KILL_SWITCH, Context
 from supervisor.core.duration import words
 from supervisor.core.fleet import Fleet
@@ -25,6 +25,7 @@ from supervisor.core.model import (
     Slot,
 )
 from supervisor.core.signals import (
+    Acknowledge,
     Allow,
     Approve,
     Hold,
@@ -49,6 +50,7 @@ MOST_ALLOWED = 86400.0  # seconds that removals may be allowed for
 def asked(ctx: Context, signal: OperatorAsked) -> str:
     """Carry out one request; return the sentence for the operator. Raises `OperatorError`."""
     verb = signal.verb
+    incident = choices.seen_incident(ctx, signal.seen) if signal.seen is not None else None
     match verb:
         case Pause():
             text = _pause(ctx, signal, verb)
@@ -60,6 +62,8 @@ def asked(ctx: Context, signal: OperatorAsked) -> str:
             text = _unhold(ctx, signal, verb)
         case Approve() | Reject():
             text = _approve(ctx, signal, verb)
+        case Acknowledge():
+            text = _acknowledge(ctx, signal, verb)
         case ReleaseFromQuarantine():
             text = _release(ctx, signal, verb)
         case Purge():
@@ -72,6 +76,8 @@ def asked(ctx: Context, signal: OperatorAsked) -> str:
             text = _tell_change(ctx, signal, verb)
         case Allow():
             text = _allow(ctx, signal, verb)
+    if incident is not None and isinstance(verb, Pause):  # the other choices tell it there by themselves
+        ctx.note(incident, "incident.note", f"{signal.actor} paused all acting{_why(signal)}")
     target = (
         getattr(verb, "instance", "")
         or getattr(verb, "target", "")
@@ -158,7 +164,7 @@ def _hold(ctx: Context, signal: OperatorAsked, verb: Hold) -> str:
     kept = instance.lifecycle in (Lifecycle.QUARANTINED, Lifecycle.BOOT_FAILED)
     effect = "it is kept, and not purged meanwhile" if kept else "it is watched, not touched"
     text = f"{instance.id} is held by {signal.actor} until {until:%H:%M} UTC{_why(signal)}"
-    ctx.say("hold.begun", text, instance.fleet)
+    _tell_of(ctx, instance, "hold.begun", text)
     return f"{instance.id} is held until {until:%Y-%m-%d %H:%M:%S} UTC; {effect}"
 
 
@@ -167,8 +173,28 @@ def _unhold(ctx: Context, signal: OperatorAsked, verb: Unhold) -> str:
     if instance.held_until is None:
         raise OperatorError(f"{instance.id} is not held; for a quarantined machine use `sickbay quarantine release`")
     ctx.world.put(replace(instance, held_until=None, held_by="", hold_reason=""))
-    ctx.say("hold.ended", f"{signal.actor} ended the hold of {instance.id}", instance.fleet)
+    _tell_of(ctx, instance, "hold.ended", f"{signal.actor} ended the hold of {instance.id}")
     return f"{instance.id} is no longer held"
+
+
+def _tell_of(ctx: Context, instance: Instance, kind: str, text: str) -> None:
+    """Tell of a machine: in the story of its open incident, if it has one."""
+    incident = ctx.world.incident_of(instance.fleet, instance.id)
+    if incident is not None:
+        ctx.note(incident, kind, text)
+    else:
+        ctx.say(kind, text, instance.fleet)
+
+
+def _acknowledge(ctx: Context, signal: OperatorAsked, verb: Acknowledge) -> str:
+    incident = ctx.world.get(Incident, verb.incident)
+    if incident is None or incident.state is IncidentState.CLOSED:
+        raise OperatorError(f"no open incident {verb.incident} was found; `sickbay incidents` lists them")
+    if incident.acknowledged_by:
+        raise OperatorError(f"incident {incident.id} is already acknowledged by {incident.acknowledged_by}")
+    incident = ctx.world.put(replace(incident, acknowledged_by=signal.actor))
+    ctx.note(incident, "incident.acknowledged", f"{signal.actor} is looking into it{_why(signal)}")
+    return f"incident {incident.id} is acknowledged"
 
 
 def _approve(ctx: Context, signal: OperatorAsked, verb: Approve | Reject) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
@@ -166,6 +167,13 @@ class Noticed:
 
 
 @dataclass(frozen=True, slots=True)
+class DigestDue:
+    """The moment `at`, at which people want a digest, has come; the same one may be posted again."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class MessageTold:
     """A surface took an outbox message, can't now, or `refused` it for good. `thread` is where it was told."""
 
@@ -230,6 +238,13 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Say that somebody is looking into an incident. It changes nothing else."""
+
+    incident: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseFromQuarantine:
     """Bring a quarantined machine back, through the startup checks."""
 
@@ -288,6 +303,7 @@ OperatorVerb: TypeAlias = (
     | Unhold
     | Approve
     | Reject
+    | Acknowledge
     | ReleaseFromQuarantine
     | Purge
     | Retry
@@ -297,15 +313,40 @@ OperatorVerb: TypeAlias = (
 )
 
 
+class Choice(StrEnum):
+    """What may be offered to a person beside an incident's card."""
+
+    ACKNOWLEDGE = "acknowledge"
+    APPROVE = "approve"
+    REJECT = "reject"
+    HOLD = "hold"
+    RELEASE = "release"
+    PAUSE = "pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The offer that a person took: whose, and of which incident in which version."""
+
+    supervisor: str
+    incident: int
+    version: int
+    choice: Choice
+
+
 @dataclass(frozen=True, slots=True)
 class OperatorAsked:
-    """An operator's request. The answer comes back as the `Reply` with the same `request`, after the commit."""
+    """An operator's request. The answer comes back as the `Reply` with the same `request`, after the commit.
+
+    One that comes of an offer (`seen`) is carried out only while that is still offered, and told in the incident's story.
+    """
 
     request: str
     verb: OperatorVerb
     actor: str
     via: str
     reason: str = ""
+    seen: Seen | None = None
 
 
 Signal: TypeAlias = (
@@ -322,6 +363,7 @@ Signal: TypeAlias = (
     | KillSwitchSeen
     | MessageTold
     | Noticed
+    | DigestDue
     | Woke
     | OperatorAsked
 )

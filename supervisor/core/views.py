@@ -253,6 +253,7 @@ def incident_view(ctx: Context, incident: Incident) -> IncidentDoc:
             "granted": incident.approval.granted,
             "expires_at": time_of(incident.approval.expires_at),
         },
+        "acknowledged_by": incident.acknowledged_by,
         "seconds_to_detect": (incident.opened_at - incident.suspected_at).total_seconds(),
         "seconds_to_recover": None if recovered is None else (recovered - incident.suspected_at).total_seconds(),
         "card": _card(ctx, incident),

@@ -40,7 +40,7 @@ from supervisor.core.signals import (
     SettingsLoaded,
     StepFinished,
 )
-from supervisor.ports import Chat, CheckHost, Clock, Cloud
+from supervisor.ports import Chat, CheckHost, Clock, Cloud, Hearing
 from supervisor.runtime.executor import Executor
 from supervisor.runtime.loop import Inbox, Journal, Loop
 from supervisor.runtime.outbox import Outbox
@@ -87,6 +87,8 @@ class Service:
         self._pollers: dict[str, Poller] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._polling: list[asyncio.Task[None]] = []
+        self._chats = dict(chats)
+        self._hearing: dict[str, tuple[Chat, asyncio.Task[None]]] = {}
 
     async def run(self) -> None:
         """Run for ever."""
@@ -99,6 +101,7 @@ class Service:
             if self.recorder:
                 group.create_task(self.recorder.run(self.notice), name="history")
             self._poll(self.engine.ctx.settings)
+            self._listen(self._chats)
 
     async def close(self) -> None:
         """Give up what is under way; the journal knows it all."""
@@ -107,6 +110,7 @@ class Service:
     def reload(self, settings: Settings, clouds: Mapping[str, Cloud], chats: Mapping[str, Chat]) -> None:
         """Take a new configuration that was checked whole."""
         self.outbox.use(chats)
+        self._listen(chats)
         self._clouds.clear()
         self._clouds.update(clouds)
         self.executor.use(self._clouds)
@@ -143,6 +147,31 @@ class Service:
             self._polling.append(self._tasks.create_task(poller.run(), name=f"inventory of {name}"))
             seldom = poller.watch_leftovers(self.inbox.put)
             self._polling.append(self._tasks.create_task(seldom, name=f"leftovers of {name}"))
+
+    def _listen(self, chats: Mapping[str, Chat]) -> None:
+        """Hear what people answer in the chats; one that stays the same goes on undisturbed."""
+        self._chats = dict(chats)
+        if self._tasks is None:
+            return
+        for name, (chat, task) in list(self._hearing.items()):
+            if chats.get(name) is not chat:
+                task.cancel()
+                del self._hearing[name]
+        for name, chat in sorted(chats.items()):
+            if isinstance(chat, Hearing) and name not in self._hearing:
+                task = self._tasks.create_task(self._hear(name, chat), name=f"answers in {name}")
+                self._hearing[name] = chat, task
+
+    async def _hear(self, name: str, chat: Hearing) -> None:
+        try:
+            await chat.hear(self.ask)
+        except Exception as error:  # noqa: BLE001  # a surface may fail in any way, and stops nothing else
+            log.error("chat.deaf", surface=name, why=type(error).__name__)
+
+    def deaf(self) -> dict[str, str]:
+        """Return the chats in which nobody is heard who should be, each with a sentence why."""
+        found = {name: chat.deaf for name, chat in self._chats.items() if isinstance(chat, Hearing)}
+        return {name: why for name, why in found.items() if why}
 
     def _inventoried(self, signal: InventorySeen | InventoryFailed) -> None:
         self.inbox.put(signal)

@@ -36,7 +36,12 @@ def _open_slack(config: Config, table: SlackTable) -> Chat:
         ) from error
     if table.token is not None:
         token = table.token.read(f"{config.path}: [chat.slack] token").get_secret_value()
-        return cast(Chat, slack.SlackChat(token, table.channel, api_url=table.api_url, page=config.url))
+        buttons = None
+        if table.app_token is not None:
+            app_token = table.app_token.read(f"{config.path}: [chat.slack] app_token").get_secret_value()
+            buttons = slack.Buttons(token, app_token, table.operators, api_url=table.api_url)
+        chat = slack.SlackChat(token, table.channel, api_url=table.api_url, page=config.url, buttons=buttons)
+        return cast(Chat, chat)
     if table.webhook is not None:
         hook = table.webhook.read(f"{config.path}: [chat.slack] webhook").get_secret_value()
         return cast(Chat, slack.WebhookChat(hook, page=config.url))

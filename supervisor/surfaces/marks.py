@@ -10,6 +10,7 @@ MARKS = {
     "incident.acting": "▶",
     "incident.held": "‖",
     "incident.escalated": "!",
+    "incident.acknowledged": "✓",
     "incident.approved": "✓",
     "incident.rejected": "✗",
     "incident.resolved": "✓",
@@ -21,6 +22,7 @@ MARKS = {
     "config.refused": "!",
     "plugin.benched": "!",
     "permit.begun": "✓",
+    "digest.told": "◆",
 }
 TONES = {
     Tone.TROUBLE: "🔴",

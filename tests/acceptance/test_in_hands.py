@@ -13,7 +13,7 @@ from playwright.async_api import expect
 
 from supervisor.providers.local import faults
 from tests.program import Sickbay
-from tests.standins.slack import TOKEN, Message, Slack
+from tests.standins.slack import APP_TOKEN, TOKEN, Message, Slack
 from tests.surfaces.browser import visit
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
@@ -23,7 +23,13 @@ CHAT = """[chat.terminal]
 [chat.slack]
 channel = "C0OPS"
 token = {{ env = "SICKBAY_TEST_TOKEN" }}
+app_token = {{ env = "SICKBAY_TEST_APP_TOKEN" }}
+operators = ["U0ADA"]
 api_url = "{url}"
+
+[chat]
+digest = "Mon 09:00"
+time_zone = "Europe/Paris"
 """
 
 
@@ -40,6 +46,7 @@ async def slack() -> AsyncIterator[Slack]:
 async def sickbay(tmp_path: Path, slack: Slack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sickbay]:
     """A running daemon that tells this workspace, with a fleet that is well."""
     monkeypatch.setenv("SICKBAY_TEST_TOKEN", TOKEN)
+    monkeypatch.setenv("SICKBAY_TEST_APP_TOKEN", APP_TOKEN)
     made = Sickbay(tmp_path)
     made.write(**{"[chat.terminal]\n": CHAT.format(url=slack.api_url), "speed = 30": "speed = 12"})
     made.start()
@@ -91,6 +98,13 @@ async def test_people_follow_a_healing_in_chat_and_on_the_page_even_through_sigk
         await expect(page.locator(".card h3")).to_contain_text(victim)
         await eventually(lambda: root_of(slack, victim))
 
+        root = root_of(slack, victim)
+        assert root is not None
+        assert await slack.send(slack.press(root, slack.buttons(root)["I'm looking"], "U0ADA"))
+        pressed = (
+            "SELECT 1 FROM audit WHERE action = 'operator.acknowledge' AND actor = 'ada (U0ADA)' AND via = 'slack'"
+        )
+        await eventually(lambda: sickbay.rows(pressed))
         running = f"SELECT 1 FROM workflow WHERE patient = '{victim}' AND state = 'running'"
         await eventually(lambda: sickbay.rows(running))  # in the middle of the healing
         sickbay.kill()
@@ -102,8 +116,6 @@ async def test_people_follow_a_healing_in_chat_and_on_the_page_even_through_sigk
         await eventually(lambda: is_closed(sickbay, victim))
         await expect(page.locator("section", has_text="Quarantine").locator("td").first).to_have_text(victim)
         await expect(page.locator(".recent li").first).to_contain_text(f"{victim} was replaced by", timeout=20_000)
-        root = root_of(slack, victim)
-        assert root is not None
         await eventually(lambda: "was replaced by" in root.shown)
         await eventually(lambda: story_of(slack, root) == notes_of(sickbay, victim))
         assert root.edits

@@ -117,6 +117,11 @@ ROWS = {
     "a number without a bound": ("port = 8080", 'port = 8080\n[[fleet.web.check]]\nkind = "prometheus"\nport = 1\nmetric = "up"', "expected a bound, such as critical"),
     "an alert label that is none": ("[fleet.web]", '[alertmanager]\ninstance_label = "a b"\n[fleet.web]', '[alertmanager] instance_label = "a b" — expected'),
     "nobody to ask in a challenge": ("[fleet.web]", "[explaining]\nchallenge_peers = 0\n[fleet.web]", "challenge_peers = 0 — expected at least 1"),
+    "buttons that nobody may press": ("[fleet.web]", '[chat.slack]\nchannel = "#ops"\ntoken = { env = "T" }\napp_token = { env = "A" }\n[fleet.web]', "app_token and operators go together: buttons, and who may press them"),
+    "buttons of a webhook": ("[fleet.web]", '[chat.slack]\nwebhook = { env = "T" }\napp_token = { env = "A" }\noperators = ["U1"]\n[fleet.web]', "app_token needs the bot's token as well; a webhook has no buttons"),
+    "an operator by name": ("[fleet.web]", '[chat.slack]\nchannel = "#ops"\ntoken = { env = "T" }\napp_token = { env = "A" }\noperators = ["ada"]\n[fleet.web]', 'operators = "ada" — expected the id of a person such as "U012AB3CD"'),
+    "a digest at no time": ("[fleet.web]", '[chat]\ndigest = "Monday 9"\n[fleet.web]', 'digest = "Monday 9" — expected a day and a time such as "Mon 09:00"'),
+    "a time zone that is none": ("[fleet.web]", '[chat]\ntime_zone = "../etc/passwd"\n[fleet.web]', "expected a time zone that this machine knows, such as"),
     "a misspelt threshold": ("[fleet.web]", '[judgement]\nsick_aftr = "30s"\n[fleet.web]', "did you mean `sick_after`?"),
 }  # fmt: skip
 

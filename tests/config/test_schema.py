@@ -236,7 +236,17 @@ VALUES = [
     "{}",
     "[1]",
 ]
-ELSEWHERE = {"sick_rate", "gray_rate", "blip_rate", "lb_floor", "serving_floor", "running", "retention", "paths"}
+ELSEWHERE = {
+    "sick_rate",
+    "gray_rate",
+    "blip_rate",
+    "lb_floor",
+    "serving_floor",
+    "running",
+    "retention",
+    "paths",
+    "time_zone",
+}
 """Keys that may also be held against each other, or against the disk, which is beyond a schema."""
 
 

@@ -1,4 +1,4 @@
-"""Slack's Web API and an incoming webhook, as strict as the real ones: limits, rates, errors, and faults on demand.
+"""Slack's Web API, Socket Mode and an incoming webhook, as strict as the real ones, with faults on demand.
 
 What it enforces is Slack's published contract: 50 blocks, 150 characters of a header, 3,000 of a section, ten fields of
 2,000, ten context elements, 40,000 characters of text, one message a second in a channel, 50 edits a minute.
@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import secrets
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
 TOKEN = "xoxb-CANARY-token"
+APP_TOKEN = "xapp-CANARY-token"
+ACK_LIMIT = 3.0
 HOOK = "/services/T000/B000/CANARY-hook"
 CHANNELS = {"#ops": "C0OPS", "#other": "C0OTHER"}
 ACTIVE = re.compile(r"<(?:[!@#][^>]*|https?://[^>]*|mailto:[^>]*)>")
@@ -58,6 +61,13 @@ class Slack:
         self.always = ""
         self.may_read = True
         self.closed: set[str] = set()  # channels that are archived
+        self.groups: dict[str, list[str]] = {}  # user groups and who is in them
+        self.whispers: list[tuple[str, str]] = []  # what only one user was told: who, and the text
+        self.sockets: list[web.WebSocketResponse] = []
+        self.sockets_opened = 0
+        self._tickets: set[str] = set()
+        self._acks: dict[str, asyncio.Event] = {}
+        self._presses = 0
         self._last: dict[str, float] = {}
         self._edits: list[float] = []
         self._runner: web.AppRunner | None = None
@@ -94,7 +104,7 @@ class Slack:
     async def start(self, port: int = 0) -> None:
         """Listen."""
         app = web.Application(client_max_size=4 * 1024 * 1024)
-        app.add_routes([web.post("/api/{method}", self._api), web.post(HOOK, self._hook)])
+        app.add_routes([web.post("/api/{method}", self._api), web.post(HOOK, self._hook), web.get("/link", self._link)])
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
@@ -133,8 +143,13 @@ class Slack:
         instead, lost = await self._fault()
         if instead is not None:
             return instead
-        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+        wanted = APP_TOKEN if method == "apps.connections.open" else TOKEN
+        if request.headers.get("Authorization") != f"Bearer {wanted}":
             return web.json_response({"ok": False, "error": "invalid_auth"})
+        if method == "apps.connections.open":
+            ticket = secrets.token_hex(8)
+            self._tickets.add(ticket)
+            return web.json_response({"ok": True, "url": f"ws://127.0.0.1:{self.port}/link?ticket=CANARY{ticket}"})
         text = await request.text()
         body: Json = json.loads(text) if request.content_type == "application/json" else dict(request.query)
         try:
@@ -166,8 +181,66 @@ class Slack:
             request.transport.close()
         return web.Response(text="ok")
 
+    # -- Socket Mode
+
+    async def _link(self, request: web.Request) -> web.StreamResponse:
+        """Open a socket for a ticket, which is good once."""
+        ticket = request.query.get("ticket", "").removeprefix("CANARY")
+        if ticket not in self._tickets:
+            return web.Response(status=401)
+        self._tickets.remove(ticket)
+        socket = web.WebSocketResponse(autoping=True)
+        await socket.prepare(request)
+        await socket.send_json({"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A0"}})
+        self.sockets.append(socket)
+        self.sockets_opened += 1
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    self._acks[json.loads(message.data)["envelope_id"]].set()
+        finally:
+            self.sockets.remove(socket)
+        return socket
+
+    def buttons(self, message: Message, *, edit: int | None = None) -> dict[str, Json]:
+        """Return the buttons that a message shows, or showed before its `edit`-th edit, by their text."""
+        body = message.body if edit is None else message.edits[edit]
+        found = [e for block in body.get("blocks", []) if block["type"] == "actions" for e in block["elements"]]
+        return {button["text"]["text"]: button for button in found}
+
+    def press(self, message: Message, button: Json, user: str, name: str = "ada") -> Json:
+        """Return what Slack sends when a user presses a button once."""
+        self._presses += 1
+        kept = {key: button[key] for key in ("action_id", "value", "type", "text")}
+        return {
+            "type": "block_actions",
+            "user": {"id": user, "username": name, "name": name, "team_id": "T0"},
+            "channel": {"id": message.channel, "name": "ops"},
+            "container": {"type": "message", "message_ts": message.ts, "channel_id": message.channel},
+            "actions": [kept | {"block_id": "x", "action_ts": f"{time.time():.6f}{self._presses}"}],
+            "trigger_id": f"1.{self._presses}",
+            "response_url": f"http://127.0.0.1:{self.port}/actions/CANARY",
+        }
+
+    async def send(self, payload: Json) -> bool:
+        """Send what somebody pressed; return whether it was acknowledged in time, without which Slack shows a warning."""
+        envelope = secrets.token_hex(8)
+        arrived = self._acks[envelope] = asyncio.Event()
+        await self.sockets[-1].send_json(
+            {"type": "interactive", "envelope_id": envelope, "payload": payload, "accepts_response_payload": False}
+        )
+        try:
+            await asyncio.wait_for(arrived.wait(), ACK_LIMIT)
+        except TimeoutError:
+            return False
+        return True
+
     def _do(self, method: str, body: Json) -> Json | None:
         """Carry a call out; None where it comes too soon after the last."""
+        if method == "usergroups.users.list":
+            if body.get("usergroup") not in self.groups:
+                raise Wrong("no_such_subteam")
+            return {"users": self.groups[body["usergroup"]]}
         named = str(body.get("channel", ""))
         channel = CHANNELS.get(named, named)
         if channel not in CHANNELS.values():
@@ -179,6 +252,10 @@ class Slack:
                 return self._post(channel, body)
             case "chat.update":
                 return self._update(channel, body)
+            case "chat.postEphemeral":
+                _check(body)
+                self.whispers.append((body["user"], "\n".join(_texts(body.get("blocks", [])))))
+                return {"message_ts": f"{time.time():.6f}"}
             case "conversations.history" | "conversations.replies":
                 return self._read(body, channel, thread=body.get("ts", ""))
         raise Wrong("unknown_method")
@@ -251,6 +328,7 @@ SHAPES: dict[str, set[str]] = {
     "section": {"type", "text", "fields", "block_id", "accessory"},
     "context": {"type", "elements", "block_id"},
     "divider": {"type", "block_id"},
+    "actions": {"type", "elements", "block_id"},
 }
 
 
@@ -275,6 +353,28 @@ def _block(block: Json) -> None:
                 raise Wrong("invalid_blocks")
             for one in block["elements"]:
                 _object(one, 3000, {"plain_text", "mrkdwn"})
+        case "actions":
+            buttons = block["elements"]
+            if not 1 <= len(buttons) <= 25 or len({b.get("action_id") for b in buttons}) < len(buttons):
+                raise Wrong("invalid_blocks")
+            for button in buttons:
+                _button(button)
+
+
+def _button(button: Json) -> None:
+    if not {"type", "text", "action_id"} <= set(button) <= {"type", "text", "action_id", "value", "style", "confirm"}:
+        raise Wrong("invalid_blocks")
+    _object(button["text"], 75, {"plain_text"})
+    if not 1 <= len(button["action_id"]) <= 255 or len(button.get("value", "")) > 2000:
+        raise Wrong("invalid_blocks")
+    if button.get("style", "primary") not in ("primary", "danger"):
+        raise Wrong("invalid_blocks")
+    if "confirm" in button:
+        asked = button["confirm"]
+        if set(asked) != {"title", "text", "confirm", "deny"}:
+            raise Wrong("invalid_blocks")
+        for part, limit in (("title", 100), ("text", 300), ("confirm", 30), ("deny", 30)):
+            _object(asked[part], limit, {"plain_text"})
 
 
 def _object(value: Json, limit: int, kinds: set[str]) -> None:
@@ -286,6 +386,8 @@ def _object(value: Json, limit: int, kinds: set[str]) -> None:
 def _texts(blocks: list[Json]) -> list[str]:
     found: list[str] = []
     for block in blocks:
+        if block["type"] == "actions":
+            continue
         for one in (block.get("text"), *block.get("fields", []), *block.get("elements", [])):
             found += [one["text"]] if one else []
     return found

@@ -106,6 +106,7 @@ VERBS: dict[str, dict[str, Any]] = {
     "unhold": {"instance": "{instance}"},
     "approve": {"incident": 1},
     "reject": {"incident": 1},
+    "acknowledge": {"incident": 1},
     "release": {"instance": "i-none"},
     "purge": {"instance": "i-none"},
     "retry": {"fleet": "web", "slot": 1},

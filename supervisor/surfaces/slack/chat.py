@@ -19,9 +19,10 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from supervisor.core.model import OutboxMessage
-from supervisor.ports import NotNow, NotThis, Telling, Told
+from supervisor.ports import Ask, NotNow, NotThis, Telling, Told
 from supervisor.surfaces.slack import blocks
 from supervisor.surfaces.slack.blocks import Payload
+from supervisor.surfaces.slack.buttons import Buttons
 from supervisor.surfaces.slack.errors import SlackRefused, refusal
 
 log = structlog.get_logger()
@@ -51,8 +52,10 @@ class SlackChat:
         page: str = "",
         pace: float = PACE,
         patience: float = PATIENCE,
+        buttons: Buttons | None = None,
     ) -> None:
         """Connect at the first message. `pace` and `patience` are seconds: between two calls, and for one."""
+        self._buttons = buttons
         self._client = AsyncWebClient(token, api_url, retry_handlers=[])
         self._patience = patience
         self._channel = channel
@@ -64,6 +67,16 @@ class SlackChat:
 
     async def close(self) -> None:
         """Nothing to let go of: each call has a connection of its own."""
+
+    @property
+    def deaf(self) -> str:
+        """Why nobody is heard who presses a button, '' where people are, or where there are none."""
+        return self._buttons.trouble if self._buttons is not None else ""
+
+    async def hear(self, ask: Ask) -> None:
+        """Take what people press, where there are buttons."""
+        if self._buttons is not None:
+            await self._buttons.hear(ask)
 
     async def tell(self, telling: Telling) -> Told:
         """Tell some of it. Raises `NotNow`, `NotThis`."""
@@ -173,7 +186,8 @@ class SlackChat:
     def _root(self, telling: Telling) -> Payload:
         if telling.card is None:
             raise ValueError("only an incident has a message of its own")
-        return blocks.root(telling.card, self._page)
+        of = _supervisor(telling.messages[0]) if self._buttons is not None else ""
+        return blocks.root(telling.card, self._page, of)
 
     def _body(self, channel: str, payload: Payload) -> Json:
         return {
@@ -213,7 +227,7 @@ class SlackChat:
 
 def _metadata(like: OutboxMessage, told: Iterable[OutboxMessage], *, root: bool = False) -> Json:
     """Return what a message tells, for ourselves after a crash."""
-    payload: Json = {"supervisor": like.dedup.partition("/")[0], "incident": like.incident, "root": root}
+    payload: Json = {"supervisor": _supervisor(like), "incident": like.incident, "root": root}
     return {"event_type": EVENT, "event_payload": payload | {"messages": [m.id for m in told]}}
 
 
@@ -221,5 +235,10 @@ def _ours(message: Json, like: OutboxMessage) -> Json:
     """Return the metadata of a message if this supervisor wrote it, else {}."""
     metadata = message.get("metadata") or {}
     payload = metadata.get("event_payload") or {}
-    mine = metadata.get("event_type") == EVENT and payload.get("supervisor") == like.dedup.partition("/")[0]
+    mine = metadata.get("event_type") == EVENT and payload.get("supervisor") == _supervisor(like)
     return dict(payload) if mine else {}
+
+
+def _supervisor(message: OutboxMessage) -> str:
+    """Return whose message it is."""
+    return message.dedup.partition("/")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from slack_sdk.errors import SlackApiError, SlackClientError
@@ -20,6 +21,8 @@ REMEDIES = {
     "token_expired": WRONG_TOKEN,
     "missing_scope": "give the app the scope chat:write",
 }
+APP_TOKEN = "give [chat.slack] app_token a valid app-level token (xapp-…) with the scope connections:write"  # noqa: S105
+APP_REMEDIES = dict.fromkeys([*REMEDIES, "not_allowed_token_type"], APP_TOKEN)
 ABOUT_MESSAGE = frozenset(
     {
         "invalid_blocks",
@@ -53,7 +56,7 @@ class SlackRefused(Exception):
         return self.code in ABOUT_MESSAGE
 
 
-def refusal(error: SlackClientError) -> SlackRefused:
+def refusal(error: SlackClientError, remedies: Mapping[str, str] = REMEDIES) -> SlackRefused:
     """Read what the client library raised; never quote more of it than Slack's error code."""
     answer: Any = getattr(error, "response", None) if isinstance(error, SlackApiError) else None  # Any: the library's
     status = getattr(answer, "status_code", None) or getattr(answer, "status", 0) or 0
@@ -65,7 +68,7 @@ def refusal(error: SlackClientError) -> SlackRefused:
         return SlackRefused(code, f"Slack is in trouble (HTTP {status or 'unknown'})", None)
     if code in ABOUT_MESSAGE:
         return SlackRefused(code, f"Slack refuses this message: {code}", None)
-    remedy = REMEDIES.get(code, "look the code up in Slack's API reference")
+    remedy = remedies.get(code, "look the code up in Slack's API reference")
     return SlackRefused(code, f"Slack refuses: {code}; {remedy}", CONFIGURATION_PAUSE)
 
 

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from supervisor.core.documents import AnswerDoc
 from supervisor.core.signals import (
+    Acknowledge,
     Allow,
     Approve,
     Hold,
@@ -47,6 +48,7 @@ VERBS: dict[str, type[OperatorVerb]] = {
     "unhold": Unhold,
     "approve": Approve,
     "reject": Reject,
+    "acknowledge": Acknowledge,
     "release": ReleaseFromQuarantine,
     "purge": Purge,
     "retry": Retry,
