@@ -1,7 +1,18 @@
 """config.toml: read, checked whole, turned into frozen settings. A bad file changes nothing."""
 
+from supervisor.config.access import AccessTable, TokenTable
 from supervisor.config.fleets import ConfiguredCheck, FleetConfig
 from supervisor.config.load import Config, load, peek_plugin_paths, peek_socket
 from supervisor.config.models import SlackTable
 
-__all__ = ["Config", "ConfiguredCheck", "FleetConfig", "SlackTable", "load", "peek_plugin_paths", "peek_socket"]
+__all__ = [
+    "AccessTable",
+    "Config",
+    "ConfiguredCheck",
+    "FleetConfig",
+    "SlackTable",
+    "TokenTable",
+    "load",
+    "peek_plugin_paths",
+    "peek_socket",
+]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from supervisor.config.access import AccessTable, TokenTable
 from supervisor.config.fleets import FleetConfig, Fleets
 from supervisor.config.models import (
     ChatTable,
@@ -31,7 +32,19 @@ from supervisor.plugins import Catalogue
 
 BUILT_IN = ("prober", "loopback")  # sentinels that are always there
 LONGEST_SOCKET = 107  # bytes: what the kernel's sockaddr_un holds
-TABLES = ("supervisor", "fleet", "sentinel", "judgement", "explaining", "guards", "quarantine", "chat", "plugins")
+TABLES = (
+    "supervisor",
+    "fleet",
+    "sentinel",
+    "judgement",
+    "explaining",
+    "guards",
+    "quarantine",
+    "chat",
+    "plugins",
+    "access",
+    "token",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,8 @@ class Config:
     history_kept: Seconds  # 0: none is kept
     history_size: int  # bytes, at most
     listen: tuple[str, int] | None
+    access: AccessTable
+    tokens: tuple[TokenTable, ...]
     plugin_paths: tuple[Path, ...]
     slack: SlackTable | None
     url: str
@@ -99,6 +114,7 @@ class _Reader(Reading):
         quarantine = self.model(QuarantineTable, ("quarantine",))
         chat = self.model(ChatTable, ("chat",))
         plugins = self.model(PluginsTable, ("plugins",))
+        access, tokens = self.model(AccessTable, ("access",)), self._tokens()
         speed = judgement_table.speed if judgement_table else 1.0
         judgement = to_core(judgement_table, Judgement, speed) if judgement_table else Judgement()
         explaining = to_core(explaining_table, Explaining, speed) if explaining_table else Explaining()
@@ -117,7 +133,7 @@ class _Reader(Reading):
                 self.wrong(("plugins", "paths", place), show(folder), "is not a folder; make it, or take it out")
         state = self.state(top.state) if top else None
         socket = self.socket(top, state) if top and state else None
-        listen = self._listen(top.listen) if top else None
+        listen = self._listen(top.listen, access, tokens) if top else None
         fleets_of = Fleets(self, catalogue)
         if top and listen:
             fleets_of.claim(top.listen, "[supervisor] listen")
@@ -126,7 +142,7 @@ class _Reader(Reading):
         if not self.raw.get("fleet", {}):
             self.wrong(("fleet",), "", "no fleet is configured; add a table [fleet.NAME]")
         self.finish()
-        if top is None or state is None or socket is None or quarantine is None or plugins is None or chat is None:
+        if not (top and state and socket and quarantine and plugins and chat and access):
             raise ConfigError(f"{self.path}: can't be used")  # each None has told why; this line is never reached
         return Config(
             path=self.path,
@@ -150,6 +166,8 @@ class _Reader(Reading):
             history_kept=top.history.total_seconds(),
             history_size=top.history_size,
             listen=listen,
+            access=access,
+            tokens=tokens,
             plugin_paths=tuple(self.relative(p) for p in plugins.paths),
             slack=chat.slack,
             url=top.url,
@@ -207,7 +225,20 @@ class _Reader(Reading):
             return None
         return path
 
-    def _listen(self, text: str) -> tuple[str, int] | None:
+    def _tokens(self) -> tuple[TokenTable, ...]:
+        tables = self.raw.get("token", [])
+        if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+            self.wrong(("token",), show(tables), "expected tables [[token]]")
+            return ()
+        made: list[TokenTable] = []
+        for place, table in enumerate(tables):
+            found = self.model(TokenTable, ("token", place), table)
+            if found is not None and any(other.name == found.name for other in made):
+                self.wrong(("token", place, "name"), show(found.name), "two tokens have this name; rename one")
+            made += [found] if found is not None else []
+        return tuple(made)
+
+    def _listen(self, text: str, access: AccessTable | None, tokens: tuple[TokenTable, ...]) -> tuple[str, int] | None:
         if not text:
             return None
         host, _, port = text.rpartition(":")
@@ -222,11 +253,13 @@ class _Reader(Reading):
         if not 1 <= number <= 65535:
             self.wrong(("supervisor", "listen"), show(text), "expected a port from 1 to 65535")
             return None
-        if not loopback:
+        lacks = [] if access is None or access.certificate else ["TLS (`certificate` and `key` of [access])"]
+        lacks += [] if tokens else ["a [[token]]"]
+        if not loopback and lacks:
             self.wrong(
                 ("supervisor", "listen"),
                 show(text),
-                "expected a loopback address: other listeners need TLS and a token",
+                f"expected a loopback address: another one needs {' and '.join(lacks)}",
             )
             return None
         return host.strip("[]"), number
