@@ -44,6 +44,7 @@ from supervisor.core.signals import (
 from supervisor.core.terms import Lifecycle, Mode, Standing
 from supervisor.errors import OperatorError
 
+LONGEST = 3650 * 86400.0  # seconds that anything may be asked for
 MOST_ALLOWED = 86400.0  # seconds that removals may be allowed for
 
 
@@ -51,6 +52,9 @@ def asked(ctx: Context, signal: OperatorAsked) -> str:
     """Carry out one request; return the sentence for the operator. Raises `OperatorError`."""
     verb = signal.verb
     before = concern(ctx, verb)
+    lasts = verb.seconds if isinstance(verb, Pause | Hold) else None
+    if lasts is not None and not 0 < lasts <= LONGEST:
+        raise OperatorError(f"{lasts:g} seconds is no time to ask for; expected more than 0, and at most ten years")
     match verb:
         case Pause():
             text = _pause(ctx, signal, verb)

@@ -30,11 +30,14 @@ class AuditWatch:
         self._kept: Head | None = None
 
     async def run(self, notice: Callable[[str, str], None]) -> None:
-        """Look at the end once, then write the head down for ever. `notice` has people told."""
+        """Look at the end once, then write the head down for ever, and when we stop. `notice` has people told."""
         await self._look(notice)
-        while True:
-            await self._keep()
-            await asyncio.sleep(EVERY)
+        try:
+            while True:
+                await asyncio.to_thread(self._keep)
+                await asyncio.sleep(EVERY)
+        finally:
+            self._keep()
 
     async def _look(self, notice: Callable[[str, str], None]) -> None:
         try:
@@ -49,14 +52,14 @@ class AuditWatch:
             more = f" (and {len(self.broken) - 1} more)" if len(self.broken) > 1 else ""
             notice("audit.broken", f"{self.broken[0]}{more}; `sickbay audit --verify` looks at all of it")
 
-    async def _keep(self) -> None:
-        """Write the head down if it has moved. A log whose end was cut off is not blessed by it: the old one stays."""
+    def _keep(self) -> None:
+        """Write the head down if it has moved. A log that does not fit is not blessed by it: the old head stays."""
         if self.broken:
             return
         try:
-            head = await asyncio.to_thread(self.audit.head)
+            head = self.audit.head()
             if head is not None and head != self._kept:
-                await asyncio.to_thread(self.audit.keep, head)
+                self.audit.keep(head)
                 self._kept = head
                 log.info("audit.head", head=str(head))
         except (StateError, OSError) as error:

@@ -70,7 +70,7 @@ def load_certificate(config: Config, context: ssl.SSLContext | None = None) -> s
     access.key.read(where)  # that others may not read it, and that it is there
     certificate = (config.path.parent / access.certificate).resolve()
     try:
-        context.load_cert_chain(certificate, config.path.parent / access.key.path(where), password="")
+        context.load_cert_chain(certificate, access.key.path(where), password="")
     except (OSError, ValueError) as error:  # SSLError is an OSError
         why = error.strerror if not isinstance(error, ssl.SSLError) and isinstance(error, OSError) else str(error)
         raise ConfigError(

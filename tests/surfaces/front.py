@@ -17,7 +17,7 @@ from supervisor.core.model import Record
 from supervisor.core.settings import Settings
 from supervisor.core.signals import OperatorAsked, Reply, Signal, Turn
 from supervisor.core.terms import Lifecycle, Mode, Now
-from supervisor.ports import AuditLog
+from supervisor.ports import AuditLog, Store
 from supervisor.runtime.service import Service
 from supervisor.sim.run import until
 from supervisor.sim.world import Behaviour, World
@@ -58,7 +58,12 @@ class Front:
     """One engine and its server."""
 
     def __init__(
-        self, records: Sequence[Record], settings: Settings, rules: Rules = LOOPBACK, audit: AuditLog | None = None
+        self,
+        records: Sequence[Record],
+        settings: Settings,
+        rules: Rules = LOOPBACK,
+        audit: AuditLog | None = None,
+        store: Store | None = None,
     ) -> None:
         """Wake up."""
         self.boot = 5000.0
@@ -76,6 +81,7 @@ class Front:
             rules,
             ready=lambda: self.unready,
         )
+        self.store = store
         self.asked: list[OperatorAsked] = []
         self.port = 0
         self.slow: asyncio.Event | None = None  # what the engine's answer waits for
@@ -95,6 +101,8 @@ class Front:
     def step(self, *signals: Signal) -> Turn:
         """Let the engine take signals, and publish what happened."""
         turn = self.engine.step(list(signals), self.now())
+        if self.store is not None:
+            self.store.commit(turn.changes, turn.deletes)
         self.engine.settle()
         self.server.events.publish(turn.events)
         return turn

@@ -192,6 +192,23 @@ BAD: dict[str, tuple[str, str, Json, dict[str, str], int, str]] = {
     "a field of the wrong type": ("POST", "/api/v1/approve", {"incident": "x"}, {}, 400, "approve: incident: "),
     "a field too many": ("POST", "/api/v1/resume", {"name": "a", "nmae": 1}, {}, 400, "resume: nmae: "),
     "a field too few": ("POST", "/api/v1/resume", {}, {}, 400, "resume: name: "),
+    "half a character": ("POST", "/api/v1/resume", '{"name": "\\ud800"}', {}, 400, "resume: name: no journal"),
+    "half a character for a reason": (
+        "POST",
+        "/api/v1/resume",
+        '{"name": "a", "reason": "\\udfff"}',
+        {},
+        400,
+        "resume: reason: no journal",
+    ),
+    "a number beyond 64 bits": (
+        "POST",
+        "/api/v1/allow",
+        {"fleet": "web", "removals": 2**63, "seconds": 60},
+        {},
+        400,
+        "allow: removals: no journal",
+    ),
     "a reason that is no text": (
         "POST",
         "/api/v1/resume",
@@ -225,6 +242,18 @@ async def test_a_bad_request_is_one_sentence(operator: aiohttp.ClientSession, fr
     assert status == answer.status
     assert expected in found["error"]
     assert [] == front.asked
+
+
+@pytest.mark.parametrize("seconds", [1e300, 1e10, 0, -1])
+@pytest.mark.parametrize("verb", ["pause", "hold"])
+async def test_a_time_that_is_none_is_refused(operator: aiohttp.ClientSession, verb: str, seconds: float) -> None:
+    """The calendar ends before such a pause would: nobody stops the engine by asking for one."""
+    body = {"name": "ada"} if verb == "pause" else {"instance": "i-0"}
+    async with operator.post(f"/api/v1/{verb}", json={**body, "seconds": seconds}) as answer:
+        found = await answer.json()
+
+    assert 409 == answer.status
+    assert "is no time to ask for" in found["error"]
 
 
 async def test_a_rebound_name_reads_nothing(web: aiohttp.ClientSession) -> None:

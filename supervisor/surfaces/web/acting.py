@@ -35,6 +35,7 @@ from supervisor.core.signals import (
     Unhold,
 )
 from supervisor.core.terms import AccessRole
+from supervisor.core.text import clean
 from supervisor.surfaces.web.gate import Caller, caller
 from supervisor.surfaces.web.routes import Handler, Route, refuse
 
@@ -117,6 +118,9 @@ class Acting:
             found = None
         if not isinstance(found, dict):
             return refuse(400, f"{name}: the body is no JSON object")
+        for field, value in found.items():
+            if not _is_storable(value):
+                return refuse(400, f"{name}: {clean(field, 80)}: no journal can hold this value")
         reason = found.pop("reason", "")
         if not isinstance(reason, str):
             return refuse(400, f"{name}: reason: expected text")
@@ -162,6 +166,17 @@ async def _answered(task: asyncio.Task[Reply]) -> web.Response:
     except TimeoutError:
         return refuse(503, "no answer yet: the state file takes no commits; this is carried out as soon as it does")
     return web.json_response({"text": reply.text}) if reply.ok else refuse(409, reply.text)
+
+
+def _is_storable(value: object) -> bool:
+    """Return whether the journal can hold a value: no half of a character, no number beyond 64 bits."""
+    match value:
+        case str():
+            return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+        case int():
+            return -(2**63) <= value < 2**63
+        case _:
+            return True
 
 
 def _schema(verb: type[OperatorVerb]) -> Json:
