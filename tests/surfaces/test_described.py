@@ -14,6 +14,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -66,6 +67,7 @@ def try_all(document: dict[str, Any], url: str) -> list[str]:
     schema = schemathesis.openapi.from_dict(document)
     tried = []
     for found in schema.get_all_operations():
+        assert isinstance(found, Ok)
         operation = found.ok()
         send(operation.as_strategy(generation_mode=GenerationMode.POSITIVE), url)
         with contextlib.suppress(Unsatisfiable):  # any text is a name: where there is nothing else, nothing is wrong
