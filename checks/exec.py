@@ -1,17 +1,12 @@
 """Run a program with the Nagios conventions: its exit code is the status, its first line the text."""
 
 import re
-import signal
 from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
-from supervisor.api import Check, CheckResult, Instance, Probe, ProgramAnswer, Status, read_nagios
+from supervisor.api import Check, CheckResult, Instance, Probe, check_macros, nagios_result
 
-MACROS = ("address", "id", "fleet", "zone", "image", "version")
-STATUS = {0: Status.OK, 1: Status.WARNING, 2: Status.CRITICAL, 3: Status.UNKNOWN}
-
-_BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _SECRET = re.compile(r"AWS_.*|CREDENTIALS_DIRECTORY|NOTIFY_SOCKET|SICKBAY_.*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -27,7 +22,14 @@ class ExecCheck(Check, kind="exec"):
 
     isolated: ClassVar[bool] = True
 
-    command: Annotated[tuple[str, ...], Field(min_length=1, max_length=256)]
+    command: Annotated[
+        tuple[str, ...],
+        Field(
+            min_length=1,
+            max_length=256,
+            examples=[["/usr/lib/nagios/plugins/check_ping", "-H", "{address}", "-w", "100,20%", "-c", "500,60%"]],
+        ),
+    ]
     """The program's absolute path and its arguments, one item each; there is no shell. `{address}`, `{id}`, `{fleet}`,
     `{zone}`, `{image}` and `{version}` stand for the instance's; `{{` and `}}` for the braces themselves. The program
     must belong to root or to the daemon's user, and nobody else may be able to write to it."""
@@ -39,15 +41,7 @@ class ExecCheck(Check, kind="exec"):
     def _can_be_run(cls, command: tuple[str, ...]) -> tuple[str, ...]:
         if not command[0].startswith("/") or "{" in command[0]:
             raise ValueError(f'expected an absolute path first, found "{command[0]}"; there is no shell and no search')
-        for item in command:
-            if "\0" in item:
-                raise ValueError("expected no NUL character; a program can't be given one")
-            for found in _BRACES.finditer(item):
-                if found[0] in "{}":
-                    raise ValueError(f'"{item}" has a single brace; expected {{{{ or }}}} for a brace itself')
-                if found[1] is not None and found[1] not in MACROS:
-                    known = ", ".join(f"{{{name}}}" for name in MACROS)
-                    raise ValueError(f'"{found[0]}" is not known; expected one of {known}, or {{{{ for a brace itself')
+        check_macros(command)
         return command
 
     @field_validator("env")
@@ -62,31 +56,8 @@ class ExecCheck(Check, kind="exec"):
 
     async def run(self, instance: Instance, probe: Probe) -> CheckResult:
         """Ask once."""
-        argv = [_expanded(item, instance) for item in self.command]
-        for template, item in zip(self.command, argv, strict=True):
-            if item.startswith("-") and not template.startswith("-"):  # a version named "-x" must not be an option
-                return CheckResult.unknown(f'"{template}" is "{item}" here, which the program would take for an option')
-        return _judged(await probe.program.run(argv, self.env), argv[0].rpartition("/")[2])
-
-
-def _expanded(item: str, instance: Instance) -> str:
-    return _BRACES.sub(lambda found: getattr(instance, found[1]) if found[1] else found[0][0], item)
-
-
-def _judged(answer: ProgramAnswer, name: str) -> CheckResult:
-    output = read_nagios(answer.stdout.decode(errors="replace"))
-    text = output.text or answer.stderr.decode(errors="replace").strip().partition("\n")[0]
-    status = STATUS.get(answer.code, Status.UNKNOWN)
-    if answer.code < 0:
-        text = f"{name} was killed by {_signal(-answer.code)}{text and ': '}{text}"
-    elif answer.code not in STATUS:
-        text = f"{name} ended with exit code {answer.code}, expected 0 to 3{text and ': '}{text}"
-    # The plugins of the Monitoring Plugins project call the answer's own latency `time`.
-    return CheckResult(status, text or f"{name} said nothing", output.metrics.get("time"), metrics=output.metrics)
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+        try:
+            argv = instance.filled(self.command)
+        except ValueError as error:
+            return CheckResult.unknown(str(error))
+        return nagios_result(await probe.program.run(argv, self.env), argv[0].rpartition("/")[2])

@@ -51,6 +51,7 @@ class HttpCheck(AskingCheck, kind="http"):
             verify=self.verify,
             whole=bool(self.body),
             keep=self.connection == "keep",
+            timed=False,
         )
 
     def judge(self, answer: Answer) -> CheckResult:

@@ -10,7 +10,7 @@ from supervisor.api import Answer, AskingCheck, CheckResult, TcpAnswer, TcpQuest
 class TcpCheck(AskingCheck, kind="tcp"):
     """Connect to a port of the instance; send something and expect something back, if asked to."""
 
-    port: Annotated[int, Field(ge=1, le=65535)]
+    port: Annotated[int, Field(ge=1, le=65535, examples=[5432])]
     """The port at the instance's address."""
     send: str = ""
     """What to send once connected."""
@@ -19,7 +19,7 @@ class TcpCheck(AskingCheck, kind="tcp"):
 
     def question(self) -> TcpQuestion:
         """Connect, and have the conversation if there is one."""
-        return TcpQuestion(self.port, self.send.encode(), self.expect.encode())
+        return TcpQuestion(self.port, self.send.encode(), self.expect.encode(), timed=False)
 
     def judge(self, answer: Answer) -> CheckResult:
         """Look for what was expected."""

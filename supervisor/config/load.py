@@ -12,10 +12,12 @@ from pathlib import Path
 from supervisor.config.access import AccessTable, TokenTable
 from supervisor.config.fleets import FleetConfig, Fleets
 from supervisor.config.models import (
+    AlertmanagerTable,
     ChatTable,
     ExplainingTable,
     GuardsTable,
     JudgementTable,
+    MqttTable,
     PluginsTable,
     QuarantineTable,
     SentinelTable,
@@ -41,6 +43,8 @@ TABLES = (
     "guards",
     "quarantine",
     "chat",
+    "mqtt",
+    "alertmanager",
     "plugins",
     "access",
     "token",
@@ -63,6 +67,8 @@ class Config:
     tokens: tuple[TokenTable, ...]
     plugin_paths: tuple[Path, ...]
     slack: SlackTable | None
+    mqtt: MqttTable | None
+    alertmanager: AlertmanagerTable
     url: str
     fleets: Mapping[str, FleetConfig]
     sentinels: tuple[SentinelTable, ...]
@@ -113,6 +119,8 @@ class _Reader(Reading):
         guards_table = self.model(GuardsTable, ("guards",))
         quarantine = self.model(QuarantineTable, ("quarantine",))
         chat = self.model(ChatTable, ("chat",))
+        mqtt = self._mqtt() if "mqtt" in self.raw else None
+        alertmanager = self.model(AlertmanagerTable, ("alertmanager",))
         plugins = self.model(PluginsTable, ("plugins",))
         access, tokens = self.model(AccessTable, ("access",)), self._tokens()
         speed = judgement_table.speed if judgement_table else 1.0
@@ -170,11 +178,25 @@ class _Reader(Reading):
             tokens=tokens,
             plugin_paths=tuple(self.relative(p) for p in plugins.paths),
             slack=chat.slack,
+            mqtt=mqtt,
+            alertmanager=alertmanager or AlertmanagerTable(),
             url=top.url,
             fleets=fleets,
             sentinels=sentinels,
             warnings=tuple(self.warnings),
         )
+
+    def _mqtt(self) -> MqttTable | None:
+        table = self.model(MqttTable, ("mqtt",))
+        if table is None:
+            return None
+        paths = {
+            key: self.relative(text) if (text := getattr(table, key)) else None for key in ("ca_file", "certificate")
+        }
+        for key, path in paths.items():
+            if path is not None and not path.is_file():
+                self.wrong(("mqtt", key), show(getattr(table, key)), "is not a file; put the certificate there, as PEM")
+        return table.model_copy(update={key: str(path) for key, path in paths.items() if path is not None})
 
     def _sentinels(self) -> tuple[SentinelTable, ...]:
         tables = self.raw.get("sentinel", [])

@@ -3,15 +3,18 @@
 The format is that of the Nagios Plugin Development Guidelines: the first line is `TEXT | PERFDATA`, more text may
 follow, and after the next `|` everything is perfdata again. Perfdata is `'label'=value[unit];warn;crit;min;max`, with
 spaces between; the label needs its quotes only when it has a space, and a quote within is doubled. What is no perfdata
-is skipped; thresholds and bounds are not kept, since judging is not their business here.
+is skipped; thresholds and bounds are not kept, since judging is not their business here. The exit code is the status.
 """
 
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
+
+from supervisor.core.terms import Status
 
 # Seconds, bytes and ratios, as in CheckResult.metrics: a plot should not have to know who measured. Plugins count bytes
 # in steps of 1024, whatever they call them. `c` is a running count; a unit that is not listed stays as it is.
@@ -26,6 +29,7 @@ _BASE = {
 _LABELLED = re.compile(r"(?:'((?:[^']|'')*+)'|([^\s'=]+))=(\S*)")  # possessive: a missing quote costs one pass, not n²
 _SKIPPED = re.compile(r"\S*\s*")
 _NUMBER = re.compile(r"([-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?)([^\d\s;.,+-]*)(?:;|$)")
+_STATUS = {0: Status.OK, 1: Status.WARNING, 2: Status.CRITICAL, 3: Status.UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,44 @@ def read_nagios(printed: str) -> NagiosOutput:
     text, _, perfdata = first.partition("|")
     more = rest.partition("|")[2]
     return NagiosOutput(text.strip(), dict(_metrics(f"{perfdata}\n{more}")))
+
+
+@dataclass(frozen=True, slots=True)
+class NagiosEnd:
+    """What the end of a plugin means: a line for people, and numbers as in `NagiosOutput`."""
+
+    status: Status
+    text: str
+    metrics: dict[str, float]
+
+
+def read_end(name: str, code: int, stdout: bytes, stderr: bytes) -> NagiosEnd:
+    """Judge the end of a plugin called `name`: its exit code, negative for the signal that killed it, and its output.
+
+    What is outside the conventions is UNKNOWN: it says nothing about the instance.
+    """
+    output = read_nagios(stdout.decode(errors="replace"))
+    text = output.text or first_line(stderr)
+    if code not in _STATUS:
+        text = f"{name} {ending(code, 'expected 0 to 3')}{text and ': '}{text}"
+    return NagiosEnd(_STATUS.get(code, Status.UNKNOWN), text or f"{name} said nothing", output.metrics)
+
+
+def ending(code: int, expected: str) -> str:
+    """Say how a program ended: by a signal, or with another exit code than the one expected."""
+    return f"was killed by {_signal(-code)}" if code < 0 else f"ended with exit code {code}, {expected}"
+
+
+def first_line(printed: bytes) -> str:
+    """Return the first line of what was printed."""
+    return printed.decode(errors="replace").strip().partition("\n")[0]
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _metrics(perfdata: str) -> Iterator[tuple[str, float]]:

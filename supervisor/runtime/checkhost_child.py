@@ -16,7 +16,6 @@ import socket
 import sys
 import time
 import traceback
-from pathlib import Path
 from sys import intern
 from typing import Any
 
@@ -28,15 +27,16 @@ from supervisor.plugins import discover
 from supervisor.runtime.asking import Asker, Prepared
 from supervisor.runtime.batch import Batch
 from supervisor.runtime.custody import Custody
-from supervisor.runtime.flights import GRACE, Flights
 from supervisor.runtime.garbage import keep_short
 from supervisor.runtime.lean import LeanAsker
 from supervisor.runtime.probe import NetworkProbe
-from supervisor.runtime.runner import boottime
+from supervisor.runtime.runner import Judge, boottime
+from supervisor.runtime.runs import GRACE, Runs
 from supervisor.runtime.schedule import Pair, Schedule, Spec
 from supervisor.runtime.wire import Message, pack, receive
 
-TICK = 0.005
+TICK = 0.01
+"""Seconds between two looks at who is due: being woken costs more than a question, and those of one look are answered together."""
 FLUSH = 0.05
 LARGEST_BATCH = 500
 LOOPBACK_EVERY = 5.0
@@ -63,7 +63,7 @@ class Host:
         self.probe = NetworkProbe()
         self.asker = asker
         self.schedule = Schedule(boottime())
-        self.flights = Flights(self.probe, asker, custody, self._report)
+        self.runs = Runs(self.probe, asker, custody, self._report)
         self.batch = Batch()
         self.loopback = 0  # the port of a listener of our parent's, 0 for none
         self.deaf = ""  # why that listener could not be reached the last time
@@ -83,30 +83,32 @@ class Host:
                     self.schedule.observe(instance, boottime(), fast=bool(fast))
             case "forget":
                 for name in message["instances"]:
-                    self.flights.forget(self.schedule.forget(name))
+                    self.runs.forget(self.schedule.forget(name))
             case "ask":
                 for name in message["instances"]:
-                    self.flights.ask(self.schedule.pairs(name))
+                    self.runs.ask(self.schedule.pairs(name))
             case "stretch":
-                self.flights.stretch = max(1.0, float(message["factor"]))
+                self.runs.stretch = max(1.0, float(message["factor"]))
             case other:
                 raise ValueError(f"message {other!r} is not known")
 
     def _configure(self, message: Message) -> None:
         self.loopback = int(message["loopback"])
-        catalogue = discover([Path(p) for p in message["paths"]])
+        catalogue = discover(sources=message["sources"])
         specs = {
             fleet: {c["name"]: self._spec(c, catalogue.checks[c["kind"]].cls) for c in checks}
             for fleet, checks in message["fleets"].items()
         }
-        self.flights.forget_asked()
+        self.runs.forget_asked()
         self.schedule.configure(specs, boottime())
 
     def _spec(self, told: dict[str, Any], cls: type[Check]) -> Spec:  # Any: JSON
         check = Benched(why=told["benched"]) if told["benched"] else cls(**told["options"])
         kind, file = told["kind"], inspect.getfile(cls)
-        prepared = self._prepared(check, kind, file) if isinstance(check, AskingCheck) else None
-        return Spec(told["name"], kind, file, check, told["interval"], told["timeout"], prepared)
+        pace = told["interval"], told["timeout"]
+        if isinstance(check, AskingCheck) and (prepared := self._prepared(check, kind, file)) is not None:
+            return Spec(told["name"], kind, file, check, *pace, prepared, Judge(check))
+        return Spec(told["name"], kind, file, check, *pace)
 
     def _prepared(self, check: AskingCheck, kind: str, file: str) -> Prepared | None:
         """Return what a check asks; None for one that must run as a coroutine, which then tells what is wrong with it."""
@@ -124,16 +126,16 @@ class Host:
         """Start what is due, for ever."""
         while True:
             now = boottime()
-            self.flights.turn(now)
+            self.runs.turn(now)
             for pair, due in self.schedule.due(now):
                 self._start(pair, due)
             await asyncio.sleep(TICK)
 
     def _start(self, pair: Pair, due: float) -> None:
-        flight, now = pair.flight, boottime()
-        if self.flights.start(pair, now):
+        run, now = pair.run, boottime()
+        if self.runs.start(pair, now):
             self.lags.append(now - due)
-        elif flight is None or not (pair.watched.fast or flight.asked):
+        elif run is None or not (pair.watched.fast or run.asked):
             self.missed += 1
 
     def _report(self, pair: Pair, result: CheckResult, sent: float, done: float) -> None:
@@ -177,9 +179,9 @@ class Host:
             lags, self.lags = sorted(self.lags), []
             stats = {
                 "type": "stats",
-                "started": self.flights.started,
+                "started": self.runs.started,
                 "missed": self.missed + self.schedule.missed,
-                "in_flight": len(self.flights),
+                "in_flight": len(self.runs),
                 "loop_lag": max(0.0, time.monotonic() - begun - 1.0),
                 "lag_p50": lags[len(lags) // 2] if lags else 0.0,
                 "lag_p99": lags[int(len(lags) * 0.99)] if lags else 0.0,
@@ -208,7 +210,7 @@ async def serve(name: str, fd: int, flight: int) -> None:
         while (message := await receive(reader)) is not None:
             host.take(message)
     finally:
-        tasks = [*loops, *host.flights.tasks]
+        tasks = [*loops, *host.runs.tasks]
         for task in tasks:
             task.cancel()
         _, stuck = await asyncio.wait(tasks, timeout=GRACE)

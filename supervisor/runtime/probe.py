@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from string import punctuation
 from urllib.parse import quote, unquote, urlsplit
 
-from supervisor.api import Answer, HttpAnswer, HttpQuestion, Question, TcpAnswer, TcpQuestion
+from supervisor.api import KEPT_BODY, Answer, HttpAnswer, HttpQuestion, Question, TcpAnswer, TcpQuestion
 from supervisor.runtime.asking import Asker, Outcome
 from supervisor.runtime.datagrams import Icmp, Udp
 from supervisor.runtime.handshake import Tls
 from supervisor.runtime.lean import LeanAsker
 from supervisor.runtime.program import Programs
+from supervisor.runtime.ssh import Ssh
 
 PORTS = {"http": 80, "https": 443}
 
@@ -64,7 +65,13 @@ class Http:
         self._network = network
 
     async def get(
-        self, url: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", verify: bool = True
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        verify: bool = True,
+        most: int = KEPT_BODY,
     ) -> HttpAnswer:
         """Ask once. Raises `Refusal` or `NoAnswer`, and `ValueError` for what is no URL."""
         parts = urlsplit(url)
@@ -81,6 +88,7 @@ class Http:
             headers=fields,
             tls=parts.scheme == "https",
             verify=verify,
+            most=most,
         )
         answer = await self._network.ask(question, parts.hostname)
         if not isinstance(answer, HttpAnswer):
@@ -115,6 +123,7 @@ class NetworkProbe:
         self._tcp = Tcp(self._network)
         self._tls = Tls()
         self._programs: Programs | None = None
+        self._ssh = Ssh()
 
     @property
     def http(self) -> Http:
@@ -148,8 +157,14 @@ class NetworkProbe:
             self._programs = Programs()
         return self._programs
 
+    @property
+    def ssh(self) -> Ssh:
+        """Commands on the instance."""
+        return self._ssh
+
     async def close(self) -> None:
         """Let go of the connections, and of the programs."""
         await self._network.close()
+        await self._ssh.close()
         if self._programs is not None:
             await self._programs.close()

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from supervisor.api import Check, Instance
 from supervisor.runtime.asking import Prepared
+from supervisor.runtime.runner import Judge
 from supervisor.runtime.wheel import Timed, Wheel, phase
 
 if TYPE_CHECKING:
-    from supervisor.runtime.flights import Flight
+    from supervisor.runtime.runs import Run
 
 FASTEST = 0.2
 HURRY = 5
@@ -25,7 +26,7 @@ MOST_HURRIED = 2000.0
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A check of a fleet. With `prepared` it is asked without a coroutine."""
+    """A check of a fleet. With `prepared` and `judge` it is asked without a coroutine."""
 
     name: str
     kind: str
@@ -34,6 +35,7 @@ class Spec:
     interval: float
     timeout: float
     prepared: Prepared | None = None
+    judge: Judge | None = None
 
     @property
     def hurried(self) -> float:
@@ -56,7 +58,7 @@ class Watched:
 class Pair(Timed):
     """One check of one instance. `told` is the text of its last result, if that was a pass and has been told."""
 
-    __slots__ = ("flight", "spec", "told", "watched")
+    __slots__ = ("run", "spec", "told", "watched")
 
     def __init__(self, watched: Watched, spec: Spec) -> None:
         """Begin with nothing told."""
@@ -64,7 +66,7 @@ class Pair(Timed):
         self.watched = watched
         self.spec = spec
         self.told: str | None = None
-        self.flight: Flight | None = None
+        self.run: Run | None = None
 
     def __str__(self) -> str:
         """Return a name for logs, and for its place in the interval."""
@@ -106,7 +108,7 @@ class Schedule:
         watched.fast = fast
         self._hurry(watched, 1 if fast else -1)
         for pair in watched.pairs:
-            if pair.flight is None:
+            if pair.run is None:
                 self._wheel.add(pair, now + phase(str(pair), self._pace(pair)))
 
     def forget(self, name: str) -> tuple[Pair, ...]:
@@ -122,7 +124,8 @@ class Schedule:
     def due(self, now: float) -> Iterator[tuple[Pair, float]]:
         """Turn to `now`; yield whose turn it is, each with the time that it was due. Its next time is set already."""
         for pair in self._wheel.advance(now):
-            due, pace = pair.due, self._pace(pair)
+            due = pair.due
+            pace = self._pace(pair) if pair.watched.fast else pair.spec.interval
             following = due + pace
             if following <= now:  # time was lost: go on from now, on the same phase
                 lost = int((now - due) / pace)

@@ -1,13 +1,12 @@
 """A timer wheel: a hundred thousand cadences for the price of a list. Pure: the caller brings the time.
 
-Items wait in slots of 5 ms, taken modulo one turn; what lies further than a turn away goes round again. An item carries
-its own due time and knows where it waits, so that it costs nothing beside itself. Adding and removing cost the same
-however many items there are.
+Items wait in slots of 5 ms, taken modulo one turn; what lies further than a turn away goes round again, and of the slot
+that has only begun those wait on whose time is still to come. An item carries its own due time and knows where it waits,
+so that it costs nothing beside itself. Adding and removing cost the same however many items there are.
 """
 
 from __future__ import annotations
 
-from math import ceil
 from typing import Any, Generic, TypeVar
 from zlib import crc32
 
@@ -37,7 +36,7 @@ T = TypeVar("T", bound=Timed)
 
 
 class Wheel(Generic[T]):
-    """Items by the time they are due. Never early; late by less than one slot."""
+    """Items by the time they are due: found at the first turn after it, never before."""
 
     def __init__(self, now: float, slot: float = 0.005, slots: int = 8192) -> None:
         """Start turning at `now`."""
@@ -49,7 +48,7 @@ class Wheel(Generic[T]):
         """Let an item wait; an earlier wait of the same item is forgotten."""
         if item.place is not None:
             item.place.remove(item)
-        slot = self._slots[max(ceil(due / self._slot), self._turned + 1) % len(self._slots)]
+        slot = self._slots[max(int(due / self._slot), self._turned) % len(self._slots)]
         slot.append(item)
         item.due, item.place = due, slot
 
@@ -62,12 +61,12 @@ class Wheel(Generic[T]):
     def advance(self, now: float) -> list[T]:
         """Turn to `now`; return the items that are due, earliest first, to the precision of a slot."""
         target = int(now / self._slot)
-        turns = min(target - self._turned, len(self._slots))
+        turns = min(target + 1 - self._turned, len(self._slots))
         found: list[T] = []
-        for number in range(target - turns + 1, target + 1):
-            slot = self._slots[number % len(self._slots)]
-            found += [item for item in slot if item.due <= now]
-            slot[:] = [item for item in slot if item.due > now]
+        for number in range(target + 1 - turns, target + 1):
+            if slot := self._slots[number % len(self._slots)]:
+                found += [item for item in slot if item.due <= now]
+                slot[:] = [item for item in slot if item.due > now]
         self._turned = max(self._turned, target)
         for item in found:
             item.place = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from supervisor.api import HttpAnswer, NoAnswer, Probe, Refusal, TcpAnswer, Unru
 from supervisor.runtime.probe import NetworkProbe
 from supervisor.testing import FakeProbe, http_answer, program_answer, tcp_answer, tls_answer, udp_answer
 from tests.runtime.nasty import Authority
+from tests.sshd import Sshd, running_sshd
 
 pytestmark = pytest.mark.acceptance
 
@@ -207,3 +208,33 @@ async def test_a_program_that_is_not_there_is_no_answer_of_the_instance(side: Si
     probe = fake if isinstance(side.probe, FakeProbe) else side.probe
     with pytest.raises(Unrunnable, match="/none"):
         await probe.program.run(["/none"])
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """Run one SSH server."""
+    with running_sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+async def test_a_command_on_the_machine_has_a_code_and_its_two_outputs(side: Side, sshd: Sshd) -> None:
+    """Each up to 64 KiB, and its words as they are."""
+    fake = FakeProbe(ssh=[program_answer(3, b"; out\n" + BODY, stderr=b"err\n")])
+    probe = fake if isinstance(side.probe, FakeProbe) else side.probe
+    script = 'echo "$1"; head -c 70000 /dev/zero | tr "\\0" x; echo err >&2; exit 3'
+    answer = await probe.ssh.run("127.0.0.1", ["sh", "-c", script, "sh", "; out"], sshd.login())
+
+    assert (3, (b"; out\n" + BODY)[:65536], b"err\n") == (answer.code, answer.stdout, answer.stderr)
+    assert answer.seconds > 0
+
+
+async def test_a_login_that_fails_is_no_answer_of_the_machine(side: Side, sshd: Sshd) -> None:
+    """A closed port is one; an address of nobody's is never asked."""
+    script: list[Unrunnable | Refusal] = [Unrunnable("/none: no such file"), Refusal("connection refused")]
+    probe = FakeProbe(ssh=script) if isinstance(side.probe, FakeProbe) else side.probe
+    with pytest.raises(Unrunnable, match="/none"):
+        await probe.ssh.run("127.0.0.1", ["true"], sshd.login(key_file="/none"))
+    with pytest.raises(Refusal, match="^connection refused$"):
+        await probe.ssh.run("127.0.0.1", ["true"], sshd.login(port=side.closed))
+    with pytest.raises(PermissionError, match="no address of a machine"):
+        await probe.ssh.run("169.254.169.254", ["true"], sshd.login())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from supervisor.api import HttpAnswer, HttpQuestion, Refusal, TcpQuestion
 from supervisor.runtime.lean.form import form_of
-from supervisor.runtime.lean.http1 import AnswerReader, StatusReader
+from supervisor.runtime.lean.http1 import AnswerReader, KeptReader, StatusReader
 from supervisor.runtime.lean.reading import KEPT, PrefixedReader, Reader, TcpReader
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -222,11 +222,39 @@ def test_a_spoilt_answer_means_the_same_in_pieces_as_in_one(answer: bytes, at: i
     ],
 )
 def test_a_connection_is_good_for_more_only_after_an_answer_that_ended_exactly(answer: bytes, reusable: bool) -> None:
-    reader = AnswerReader(whole=False, bodiless=False)
-    if not reader.take(answer):
-        reader.end()
+    readers: list[Reader] = [
+        AnswerReader(whole=False, bodiless=False),
+        KeptReader(bodiless=False),
+        KeptReader(bodiless=False),
+    ]
+    for reader, pieces in zip(readers, ([answer], [answer], [answer[:30], answer[30:]]), strict=True):
+        if not any(reader.take(piece) for piece in pieces if piece):
+            reader.end()
 
-    assert reusable == reader.reusable
+        assert reusable == reader.reusable
+        made = reader.answer(None)
+        assert isinstance(made, HttpAnswer)
+        assert int(answer[9:12]) == made.status
+
+
+def test_answers_that_say_the_same_are_one_where_time_does_not_count() -> None:
+    """So that they can be judged once."""
+    for one, other in ((StatusReader(), StatusReader()), (KeptReader(bodiless=True), KeptReader(bodiless=True))):
+        assert one.take(OK + b"A: b\r\n\r\n")
+        assert other.take(OK + b"C: d\r\n\r\n")
+
+        assert one.answer(None) is other.answer(None)
+        assert 0.1 == one.answer(0.1).seconds
+    assert TcpReader(b"").answer(None) is TcpReader(b"").answer(None)
+
+
+def test_a_kept_connection_that_ends_too_early_is_no_answer() -> None:
+    """Before the first byte, and in the middle."""
+    for pieces, why in (([], "closed without one"), ([OK], "cut short")):
+        reader = KeptReader(bodiless=False)
+        assert not any(reader.take(piece) for piece in pieces)
+        with pytest.raises(Refusal, match=why):
+            reader.end()
 
 
 def test_tcp_is_read_until_the_words_appear_or_it_is_enough() -> None:
@@ -311,3 +339,32 @@ def test_an_address_of_ipv6_is_a_host_in_brackets() -> None:
 def test_what_would_not_be_one_request_is_never_asked(question: HttpQuestion | TcpQuestion) -> None:
     with pytest.raises(ValueError, match=r"is no (port|request|header field)|its own length"):
         form_of(question)
+
+
+MOST = {"less than comes": 10, "as much as comes": 100_000, "more than comes": 200_000}
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "until the end"])
+@pytest.mark.parametrize("row", MOST)
+def test_as_much_of_a_body_is_kept_as_was_asked_for(row: str, framing: str) -> None:
+    """And no more is waited for."""
+    body, most = b"0123456789" * 10_000, MOST[row]
+    heads = {
+        "length": b"Content-Length: 100000\r\n\r\n" + body,
+        "chunked": b"Transfer-Encoding: chunked\r\n\r\n186a0\r\n" + body + b"\r\n0\r\n\r\n",
+        "until the end": b"\r\n" + body,
+    }
+    reader = AnswerReader(whole=True, bodiless=False, most=most)
+    enough = reader.take(b"HTTP/1.1 200 OK\r\n" + heads[framing])
+    if not enough:
+        assert (framing, True) == ("until the end", most > len(body))
+        reader.end()
+
+    assert body[:most] == reader.answer(0.1).body
+
+
+@pytest.mark.parametrize("most", [0, -1, 2**20 + 1])
+def test_nobody_asks_for_more_of_a_body_than_there_is_room_for(most: int) -> None:
+    """Hundreds may be asked at once."""
+    with pytest.raises(ValueError, match="bytes of a body can't be kept"):
+        form_of(HttpQuestion(port=80, most=most))

@@ -73,6 +73,10 @@ ROWS = {
     "wrong use": (["check_http"], Status.UNKNOWN, "check_http: Could not parse arguments", set()),
     "the load": (["check_load", "-w", "900,900,900", "-c", "999,999,999"], Status.OK, "LOAD OK", {"load1", "load5", "load15"}),
     "a disk": (["check_disk", "-w", "1", "-c", "1", "-p", "/"], Status.OK, "DISK OK", {"/"}),
+    "a disk without room": (["check_disk", "-w", "100%", "-c", "100%", "-p", "/"], Status.CRITICAL, "DISK CRITICAL", {"/"}),
+    "a load that is too high": (["check_load", "-w", "0,0,0", "-c", "999,999,999"], Status.WARNING, "LOAD WARNING", {"load1", "load5", "load15"}),
+    "processes": (["check_procs", "-w", "1:", "-c", "1:"], Status.OK, "PROCS OK", {"procs"}),
+    "no such process": (["check_procs", "-c", "1:", "-a", "no process of {id}"], Status.CRITICAL, "PROCS CRITICAL: 0 processes with args 'no process of i-1'", {"procs"}),
 }  # fmt: skip
 
 
@@ -129,7 +133,7 @@ async def test_plugins_run_in_the_plugin_host(port: int) -> None:
         spec("exec", name="missing", builtin=False, interval=0.5, timeout=0.5, command=["/nowhere/check"]),
     ]
     async with watching_hosts() as watching:
-        watching.hosts.configure({"web": checks}, [])
+        watching.hosts.configure({"web": checks}, {})
         watching.hosts.apply([observe("i-1")])
         await watching.until(lambda: {r.check for r in watching.results} == {"well", "page", "warns", "missing"})
         await watching.until(lambda: len(watching.of("i-1", "page")) >= 3)

@@ -1,4 +1,4 @@
-"""The timer wheel: nothing is lost, nothing is early, nothing is later than a slot."""
+"""The timer wheel: nothing is lost, nothing is early, nothing is later than the first turn after its time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_every_item_comes_once_and_in_time(delays: list[float], start: float, st
         for item in wheel.advance(now):
             assert item not in found
             assert item.due <= now
-            assert now - item.due <= step + 0.02
+            assert now - item.due <= step + 1e-9 * now
             assert not item.waits
             found.add(item)
         now += step

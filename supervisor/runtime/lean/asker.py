@@ -59,7 +59,7 @@ class LeanAsker:
             self._sweep_later()
         conversation.queue = queue
         queue[conversation] = None
-        if prepared.keep and (kept := self._kept.take(_key(conversation))) is not None:
+        if prepared.keep and (kept := self._kept.take(_key(host, prepared))) is not None:
             self._open[kept.fd] = conversation
             conversation.resume(kept)
         else:
@@ -118,8 +118,11 @@ class LeanAsker:
 
     def keep(self, conversation: Conversation) -> bool:
         """Keep its connection for the next question, if there is room."""
-        kept = self._kept.put(_key(conversation), conversation.sock, conversation.fd, conversation.channel)
+        kept = conversation.kept
         if kept is None:
+            key = _key(conversation.host, conversation.form)
+            kept = Kept(key, conversation.sock, conversation.fd, conversation.channel, self._kept.drop)
+        if not self._kept.put(kept):
             return False
         self._open[kept.fd] = kept
         self._sweep_later()
@@ -181,8 +184,8 @@ class LeanAsker:
             self._sweep_later()
 
 
-def _key(conversation: Conversation) -> Key:
-    return conversation.host, conversation.form.port, conversation.form.verify if conversation.form.tls else None
+def _key(host: str, form: Form) -> Key:
+    return host, form.port, form.verify if form.tls else None
 
 
 def _over(queue: Iterable[Conversation], before: Seconds) -> list[Conversation]:

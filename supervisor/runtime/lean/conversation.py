@@ -51,6 +51,7 @@ class Conversation:
         "fd",
         "form",
         "host",
+        "kept",
         "outcome",
         "queue",
         "sock",
@@ -72,6 +73,7 @@ class Conversation:
         self._unsent = b""
         self.fd = -1
         self.channel: Channel | None = None
+        self.kept: Kept | None = None
 
     def connect(self, place: Place, others: Sequence[Place] = ()) -> None:
         """Begin, at one place, and where that fails at the others."""
@@ -93,7 +95,7 @@ class Conversation:
 
     def resume(self, kept: Kept) -> None:
         """Begin over a connection that was kept."""
-        self.sock, self.fd, self.channel = kept.sock, kept.fd, kept.channel
+        self.kept, self.sock, self.fd, self.channel = kept, kept.sock, kept.fd, kept.channel
         self._connecting = False
         self._resumed = True
         try:
@@ -141,9 +143,10 @@ class Conversation:
         self._send(self.channel.seal(request) if self.channel else request)
 
     def _send(self, data: bytes) -> None:
-        data = self._unsent + data
-        self._unsent = data
+        if self._unsent:
+            data = self._unsent + data
         if data:
+            self._unsent = data  # if there is no room for any of it
             self._unsent = data[self.sock.send(data) :]
 
     def _receive(self, events: int) -> None:
@@ -179,7 +182,7 @@ class Conversation:
         self._answered()
 
     def _answered(self) -> None:
-        answer = self._reader.answer(monotonic() - self.begun)
+        answer = self._reader.answer(monotonic() - self.begun if self.form.timed else None)
         if self.channel is not None:
             self._asker.sessions.keep(self.channel)
         if self.form.keep and self._reader.reusable and not self._unsent and self._asker.keep(self):
@@ -201,7 +204,7 @@ class Conversation:
         self._connecting = True
         self._resumed = False
         self._unsent = b""
-        self.channel = None
+        self.channel = self.kept = None
         self._asker.begin(self)
 
     def end(self, outcome: Outcome) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from supervisor.api import HttpQuestion, Question, TcpQuestion
+from supervisor.api import LARGEST_BODY, HttpQuestion, Question, TcpQuestion
 from supervisor.runtime.asking import Prepared
-from supervisor.runtime.lean.http1 import AnswerReader, StatusReader, request_parts
+from supervisor.runtime.lean.http1 import AnswerReader, KeptReader, StatusReader, request_parts
 from supervisor.runtime.lean.reading import PrefixedReader, Reader, TcpReader
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -30,6 +30,7 @@ class Form(Prepared):
     """Whether the first word is ours, or there is none at all."""
     resets: bool = True
     """Whether closing resets the connection: what was sent may be lost by that."""
+    timed: bool = True
 
     def request(self, host: str) -> bytes:
         """Return what is sent to a host."""
@@ -45,7 +46,7 @@ def form_of(question: Question) -> Form:
     match question:
         case HttpQuestion():
             return _http(question)
-        case TcpQuestion(port, send, until, prefix):
+        case TcpQuestion(port, send, until, prefix, timed):
             if until and prefix:
                 raise ValueError("an answer ends either where `until` says or where its own length does")
             listens = bool(until or prefix)
@@ -57,21 +58,30 @@ def form_of(question: Question) -> Form:
                 partial(PrefixedReader, prefix) if prefix else partial(TcpReader, until),
                 listens=listens,
                 resets=listens or not send,
+                timed=timed,
             )
 
 
 def _http(question: HttpQuestion) -> Form:
+    if not 0 < question.most <= LARGEST_BODY:
+        raise ValueError(f"{question.most} bytes of a body can't be kept, expected 1 to {LARGEST_BODY}")
     keep = question.keep and question.method in REPEATABLE
     port = "" if question.port == (443 if question.tls else 80) else f":{question.port}"
     before, after = request_parts(question.method, question.path, port, question.headers, keep=keep)
-    whole = partial(AnswerReader, whole=question.whole, bodiless=question.method == "HEAD")
+    bodiless = question.method == "HEAD"
+    reader: Callable[[], Reader] = StatusReader
+    if question.whole:
+        reader = partial(AnswerReader, whole=True, bodiless=bodiless, most=question.most)
+    elif keep:
+        reader = partial(KeptReader, bodiless=bodiless)
     return Form(
         question,
         before,
         after,
         question.port,
-        whole if question.whole or keep else StatusReader,
+        reader,
         tls=question.tls,
         verify=question.verify,
         keep=keep,
+        timed=question.timed,
     )

@@ -1,14 +1,16 @@
-"""HTTP/1.1 without I/O: the bytes of a request, and the two ways in which an answer is read."""
+"""HTTP/1.1 without I/O: the bytes of a request, and the three ways in which an answer is read."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 
-from supervisor.api import HttpAnswer
+from supervisor.api import KEPT_BODY, HttpAnswer
 from supervisor.core.terms import Seconds
 from supervisor.runtime.lean.head import BLANK, BODILESS, LONGEST_LINE, MOST_HEAD, Head, head_of, is_interim, status_of
-from supervisor.runtime.lean.reading import KEPT, broken
+from supervisor.runtime.lean.reading import broken
 
 MOST_FRAMING = 128 * 1024
 """Bytes of a chunked body that are none of its content: a chunk may be one byte, behind a line of thousands."""
@@ -39,6 +41,16 @@ def request_parts(
     rest = "".join(f"\r\n{name}: {value}" for name, value in fields.items() if name.lower() != "host") + "\r\n\r\n"
     before = f"{method} {target} HTTP/1.1\r\nHost: "
     return (f"{before}{host}{rest}".encode(), b"") if "host" in own else (before.encode(), f"{port}{rest}".encode())
+
+
+def _status_alone(status: int, seconds: Seconds | None) -> HttpAnswer:
+    return _timeless(status) if seconds is None else HttpAnswer(status, {}, b"", seconds)
+
+
+@lru_cache(maxsize=900)
+def _timeless(status: int) -> HttpAnswer:
+    """Return the one answer of all that have this status."""
+    return HttpAnswer(status, MappingProxyType({}), b"", 0.0)
 
 
 class StatusReader:
@@ -72,13 +84,58 @@ class StatusReader:
         """There is no answer without its status."""
         raise broken("cut short" if self._seen else "closed without one")
 
-    def answer(self, seconds: Seconds) -> HttpAnswer:
+    def answer(self, seconds: Seconds | None) -> HttpAnswer:
         """Return the status alone."""
-        return HttpAnswer(self._status, {}, b"", seconds)
+        return _status_alone(self._status, seconds)
+
+
+class KeptReader:
+    """Reads the status, and what follows to its end, so that the connection can take another question."""
+
+    __slots__ = ("_bodiless", "_rest", "_status", "reusable")
+
+    def __init__(self, *, bodiless: bool) -> None:
+        """Begin with nothing. An answer to HEAD is `bodiless`."""
+        self._bodiless = bodiless
+        self._rest: AnswerReader | None = None
+        self._status = 0
+        self.reusable = False
+
+    def take(self, data: bytes) -> bool:
+        """Take what came; return whether that is all of it. Most answers come in one piece."""
+        if self._rest is None:
+            self._status, self.reusable = _in_one_piece(data, bodiless=self._bodiless)
+            if self._status:
+                return True
+            self._rest = AnswerReader(whole=False, bodiless=self._bodiless)
+        complete = self._rest.take(data)
+        self.reusable = self._rest.reusable
+        return complete
+
+    def end(self) -> None:
+        """As for any answer."""
+        if self._rest is None:
+            raise broken("closed without one")
+        self._rest.end()
+
+    def answer(self, seconds: Seconds | None) -> HttpAnswer:
+        """Return the status alone."""
+        if self._rest is None:
+            return _status_alone(self._status, seconds)
+        return self._rest.answer(seconds)
+
+
+@lru_cache(maxsize=32)  # the machines of a fleet say the same, but for the second
+def _in_one_piece(data: bytes, *, bodiless: bool) -> tuple[int, bool]:
+    """Return the status of a whole answer, and whether the connection can take another; 0 when more is to come."""
+    reader = AnswerReader(whole=False, bodiless=bodiless)
+    if not reader.take(data):
+        return 0, False
+    return reader.answer(None).status, reader.reusable
 
 
 class AnswerReader:
-    """Reads head and body, up to 64 KiB of it; `whole` says whether they are told, too. Its state is its next step."""
+    """Reads head and body, up to `most` bytes of it; `whole` says whether they are told, too. Its state is its next step."""
 
     __slots__ = (
         "_at",
@@ -88,14 +145,16 @@ class AnswerReader:
         "_head",
         "_left",
         "_looked",
+        "_most",
         "_seen",
         "_step",
         "_whole",
         "reusable",
     )
 
-    def __init__(self, *, whole: bool, bodiless: bool) -> None:
+    def __init__(self, *, whole: bool, bodiless: bool, most: int = KEPT_BODY) -> None:
         """Begin with nothing. An answer to HEAD is `bodiless`."""
+        self._most = most
         self._whole = whole
         self._bodiless = bodiless
         self._seen = b""  # what came
@@ -122,14 +181,14 @@ class AnswerReader:
         if self._step is not AnswerReader._read_until_close:
             raise broken("cut short" if self._seen else "closed without one")
 
-    def answer(self, seconds: Seconds) -> HttpAnswer:
+    def answer(self, seconds: Seconds | None) -> HttpAnswer:
         """Return it. Of a field that came twice the first counts."""
         if not self._whole:
-            return HttpAnswer(self._head.status, {}, b"", seconds)
+            return _status_alone(self._head.status, seconds)
         fields: dict[str, str] = {}
         for name, value in self._head.fields:
             fields.setdefault(name.decode(), value.rstrip().decode(errors="replace"))
-        return HttpAnswer(self._head.status, fields, bytes(self._body), seconds)
+        return HttpAnswer(self._head.status, fields, bytes(self._body), seconds or 0.0)
 
     # -- steps: each returns whether it is done, and the next one is to be taken
 
@@ -164,7 +223,7 @@ class AnswerReader:
         return self._step is None
 
     def _read_until_close(self) -> bool:
-        self._left = KEPT
+        self._left = self._most
         self._read_body()
         return self._step is None
 
@@ -202,12 +261,12 @@ class AnswerReader:
     # -- what they share
 
     def _read_body(self) -> bool:
-        """Take what is there of what is to come, and return whether that is all of it; 64 KiB of a body are enough."""
+        """Take what is there of what is to come, and return whether that is all of it; `most` bytes of a body are enough."""
         data = self._seen[self._at : self._at + self._left]
         self._at += len(data)
         self._left -= len(data)
-        self._body += data[: KEPT - len(self._body)]
-        if len(self._body) == KEPT:
+        self._body += data[: self._most - len(self._body)]
+        if len(self._body) == self._most:
             self._step = None
             return False
         return not self._left

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from select import EPOLLOUT
 from time import monotonic
 
@@ -25,7 +25,7 @@ class Kept:
     fd: int
     channel: Channel | None
     drop: Callable[[Kept], None]
-    since: Seconds = field(default_factory=monotonic)
+    since: Seconds = 0.0
 
     def on(self, events: int) -> None:
         """Close."""
@@ -46,12 +46,13 @@ class Pool:
         """How many there are."""
         return len(self._kept)
 
-    def put(self, key: Key, sock: socket.SocketType, fd: int, channel: Channel | None) -> Kept | None:
-        """Keep a connection, if there is room and none to the same place; return it, or None when it is not kept."""
-        if key in self._kept or len(self._kept) >= self._most:
-            return None
-        kept = self._kept[key] = Kept(key, sock, fd, channel, self.drop)
-        return kept
+    def put(self, kept: Kept) -> bool:
+        """Keep a connection, if there is room and none to the same place; return whether it is kept."""
+        if kept.key in self._kept or len(self._kept) >= self._most:
+            return False
+        kept.since = monotonic()
+        self._kept[kept.key] = kept
+        return True
 
     def take(self, key: Key) -> Kept | None:
         """Return the connection to a place, and let go of it."""

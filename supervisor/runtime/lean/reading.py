@@ -9,6 +9,8 @@ from supervisor.core.terms import Seconds
 
 KEPT = 64 * 1024
 """Bytes of an answer that are kept."""
+OPEN = TcpAnswer(b"", 0.0)
+"""The answer of all that were connected to and said nothing, where time does not count."""
 
 
 def broken(why: str) -> Refusal:
@@ -32,8 +34,8 @@ class Reader(Protocol):
         """Take note that the other side closed. Raises `Refusal` when that leaves no answer."""
         ...
 
-    def answer(self, seconds: Seconds) -> Answer:
-        """Return the answer, which took so long."""
+    def answer(self, seconds: Seconds | None) -> Answer:
+        """Return the answer, which took so long; None where that does not count, and answers may be one object."""
         ...
 
 
@@ -58,9 +60,11 @@ class TcpReader:
     def end(self) -> None:
         """What came so far is an answer too."""
 
-    def answer(self, seconds: Seconds) -> TcpAnswer:
+    def answer(self, seconds: Seconds | None) -> TcpAnswer:
         """Return what was read."""
-        return TcpAnswer(bytes(self._received[:KEPT]), seconds)
+        if seconds is None and not self._received:
+            return OPEN
+        return TcpAnswer(bytes(self._received[:KEPT]), seconds or 0.0)
 
 
 class PrefixedReader:

@@ -19,7 +19,7 @@ WHERE = "#/components/schemas/{model}"
 ABOUT = """What Sickbay knows, and what an operator may ask.
 
 `x-role` of an operation is the role that it takes: read, operate or admin, each of which may what the ones before it may,
-or none. On the unix socket beside the state file the kernel says who asks; on TCP a token does, sent as
+or none; `own` means that it knows a token of its own besides. On the unix socket beside the state file the kernel says who asks; on TCP a token does, sent as
 `Authorization: Bearer TOKEN`. Who acts is written into the audit log. Send an `Idempotency-Key` with what acts: the same
 key is answered once."""
 
@@ -81,7 +81,7 @@ def _operation(route: Route, shape: Any, error: Any) -> Json:  # Any: JSON schem
     operation: Json = {
         "operationId": route.name,
         "summary": route.text,
-        "x-role": "none" if route.needs is None else str(route.needs),
+        "x-role": "own" if route.guarded else str(route.needs or "none"),
         "security": [{"token": []}, {}] if route.needs is not None else [{}],
         "responses": answers,
     }

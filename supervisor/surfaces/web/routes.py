@@ -45,11 +45,12 @@ class Route:
     query: Sequence[Parameter] = ()
     body: dict[str, Any] | None = None  # Any: JSON
     errors: tuple[tuple[int, str], ...] = ()
+    guarded: bool = False  # it knows a token of its own, besides the gate's
 
     @property
     def acts(self) -> bool:
-        """Whether it changes anything."""
-        return self.method == "POST"
+        """Whether it asks the engine to change anything."""
+        return self.method == "POST" and not self.guarded
 
 
 def refuse(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> web.Response:

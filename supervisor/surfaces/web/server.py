@@ -14,12 +14,14 @@ from aiohttp import web
 
 from supervisor.core.context import Context
 from supervisor.core.documents import FiguresDoc
+from supervisor.core.measured import Measured
 from supervisor.core.signals import OperatorAsked, Reply
 from supervisor.core.terms import AccessRole
 from supervisor.ports import AuditLog
 from supervisor.surfaces.access import Rules
 from supervisor.surfaces.listen import Taken
 from supervisor.surfaces.web.acting import Acting
+from supervisor.surfaces.web.alerting import Alerting
 from supervisor.surfaces.web.auditing import Auditing
 from supervisor.surfaces.web.connections import Connections
 from supervisor.surfaces.web.events import Events
@@ -55,17 +57,21 @@ class Server:
         rules: Rules,
         *,
         ready: Callable[[], str],
+        measured: Measured | None = None,
+        alerts: Callable[[object], str] = lambda _: "",
     ) -> None:
         """`stable` is held while the engine decides.
 
         `metrics` takes an Accept header and returns a scrape with its content type; `ready` says why it is not ready,
-        '' when it is.
+        '' when it is; `measured` are the numbers of checks; `alerts` takes what Alertmanager's webhook tells, and
+        returns what became of it.
         """
         self.events = Events(lambda: datetime.now(UTC))
         self._ready = ready
         self._stable = stable
         self._render_metrics = metrics
-        reading = Reading(context, stable, figures)
+        reading = Reading(context, stable, figures, measured or Measured())
+        self.alerting = Alerting(alerts)
         self._page = Page(reading)
         self.gate = Gate(rules)
         self._acting = Acting(ask)
@@ -73,6 +79,7 @@ class Server:
             *reading.routes(),
             *self._acting.routes(),
             *Auditing(audit).routes(),
+            self.alerting.route(),
             Route(
                 "GET",
                 "/api/v1/events",
