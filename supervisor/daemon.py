@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from ssl import SSLContext
 
 import structlog
 
@@ -29,6 +30,7 @@ from supervisor.errors import CloudSilent, ConfigError, ProviderError, SickbayEr
 from supervisor.plugins import Catalogue, discover, read_sources, refuse_foreign_supervisor
 from supervisor.ports import Chat, Cloud
 from supervisor.runtime.alertmanager import Alertmanager, AlertmanagerSpec
+from supervisor.runtime.auditwatch import AuditWatch
 from supervisor.runtime.calendar import Calendar
 from supervisor.runtime.checkhost import CheckHosts, CheckSpec
 from supervisor.runtime.clock import SystemClock
@@ -39,7 +41,8 @@ from supervisor.runtime.rehearsal import rehearse
 from supervisor.runtime.reports import Reports
 from supervisor.runtime.sentinels import Sentinels, SentinelSpec
 from supervisor.runtime.service import Service
-from supervisor.store import HistoryFiles, SqliteStore, Writer
+from supervisor.store import AuditFile, HistoryFiles, SqliteStore, Writer
+from supervisor.surfaces.access import load_certificate, rules
 from supervisor.surfaces.chats import open_chats
 from supervisor.surfaces.listen import take
 from supervisor.surfaces.metrics import Metrics
@@ -77,6 +80,8 @@ class Daemon:
         self._reload_wanted = False
         self._reloading: asyncio.Task[None] | None = None
         self._service: Service | None = None
+        self._tls: SSLContext | None = None
+        self._watch = AuditWatch(AuditFile(config.state))
         self._reports: Reports | None = None
         self._calendar: Calendar | None = None
         self.ears = Ears(self._fleet_of, self._ask_now, self._report, self._notice)
@@ -101,7 +106,8 @@ class Daemon:
             undo.push_async_callback(self._close_ports)
             self._uid = next(r.uid for r in records if isinstance(r, Identity))
             # Nothing is touched before every address is ours: whoever has one of them goes on undisturbed.
-            taken = take(self.config.socket, self.config.listen)
+            allowed, tls = rules(self.config), load_certificate(self.config)
+            taken = take(self.config.socket, self.config.listen, allowed.operators)
             undo.callback(taken.close)
             self._chats = open_chats(self.config)
             token = alert_token(self.config)
@@ -138,33 +144,40 @@ class Daemon:
                 service.ask,
                 self._figures,
                 metrics.render,
+                self._watch.audit,
+                allowed,
                 ready=self._unready,
-                url=self.config.url,
                 measured=service.measured,
                 alerts=self.alertmanager.take,
             )
             server.alerting.use(token)
+            self._tls = tls
             service.listeners.append(server.events.publish)
-            await server.listen(taken)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self.hosts.run(), name="check hosts")
-                    group.create_task(service.run(), name="service")
-                    group.create_task(self.sentinels.run(), name="sentinels")
-                    group.create_task(self.ears.run(), name="ears")
-                    group.create_task(self.alertmanager.run(), name="alertmanager")
-                    group.create_task(self._watchdog(), name="watchdog")
-                    self.ready.set()
-                    notify("READY=1", "STATUS=watching")
-                    log.info("daemon.started", config=str(self.config.path), state=str(self.config.state))
-                    if self._reload_wanted:  # asked for before there was anything to reload
-                        self.reload()
-            finally:
-                if self._reloading is not None:
-                    self._reloading.cancel()
-                notify("STOPPING=1")
-                await service.close()
-                await server.close()
+            await server.listen(taken, tls)
+            await self._live(service, server)
+
+    async def _live(self, service: Service, server: Server) -> None:
+        """Keep every part going, until cancelled or until one of them fails."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.hosts.run(), name="check hosts")
+                group.create_task(service.run(), name="service")
+                group.create_task(self.sentinels.run(), name="sentinels")
+                group.create_task(self.ears.run(), name="ears")
+                group.create_task(self.alertmanager.run(), name="alertmanager")
+                group.create_task(self._watchdog(), name="watchdog")
+                group.create_task(self._watch.run(service.notice), name="audit")
+                self.ready.set()
+                notify("READY=1", "STATUS=watching")
+                log.info("daemon.started", config=str(self.config.path), state=str(self.config.state))
+                if self._reload_wanted:  # asked for before there was anything to reload
+                    self.reload()
+        finally:
+            if self._reloading is not None:
+                self._reloading.cancel()
+            notify("STOPPING=1")
+            await service.close()
+            await server.close()
 
     async def _close_ports(self) -> None:
         for cloud in self.clouds.values():
@@ -253,6 +266,7 @@ class Daemon:
             await rehearse(self.config.path, self.catalogue.sources, read_sources(folders))
         config, self.catalogue = read_config(self.config.path)
         self._refuse_moves(config)
+        allowed = rules(config)
         old = {name: (f.policy.terms, self.clouds[name]) for name, f in self.config.fleets.items()}
         token = alert_token(config)
         chats = open_chats(config, self.config, self._chats)
@@ -264,6 +278,9 @@ class Daemon:
         except ProviderError:
             self._drop(clouds, self.clouds)
             raise
+        load_certificate(config, self._tls)  # the last that may be refused: new connections are shown the new one
+        if self._server is not None:
+            self._server.gate.rules = allowed
         used = self.clouds, self._chats
         self.config, self.clouds, self._chats = config, clouds, chats
         self._configure_hosts()
@@ -280,13 +297,15 @@ class Daemon:
         """Refuse what only a restart can change."""
         now = self.config
         moves = {
-            "state": (now.state, config.state),
-            "socket": (now.socket, config.socket),
-            "listen": (_address(now.listen), _address(config.listen)),
+            ("supervisor", "state"): (now.state, config.state),
+            ("supervisor", "socket"): (now.socket, config.socket),
+            ("supervisor", "listen"): (_address(now.listen), _address(config.listen)),
+            ("access", "operators"): (_shown(now.access.operators), _shown(config.access.operators)),
+            ("access", "certificate"): (_shown(now.access.certificate), _shown(config.access.certificate)),
         }
         moved = [
-            f"{config.path}: [supervisor] {key} = {new} — this daemon runs with {old}; restart it to change `{key}`"
-            for key, (old, new) in moves.items()
+            f"{config.path}: [{table}] {key} = {new} — this daemon runs with {old}; restart it to change `{key}`"
+            for (table, key), (old, new) in moves.items()
             if old != new
         ]
         if moved:
@@ -350,7 +369,7 @@ class Daemon:
             "version": __version__,
             "config": str(self.config.path),
             "config_refused": list(self._refused),
-            "warnings": list(self.config.warnings),
+            "warnings": [*self.config.warnings, *self._watch.broken],
             "store": {"commits": service.loop.commits, "refuses": service.loop.refused},
             "steps_under_way": service.executor.busy,
             "surfaces": surfaces,
@@ -424,6 +443,10 @@ async def _offered(cloud: Cloud) -> Offer:
 
 def _address(listen: tuple[str, int] | None) -> str:
     return '""' if listen is None else f"{listen[0]}:{listen[1]}"
+
+
+def _shown(text: str) -> str:
+    return text or '""'
 
 
 async def run(config: Config, catalogue: Catalogue) -> None:

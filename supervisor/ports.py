@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
@@ -14,6 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 from pydantic import BaseModel
 
 from supervisor.core.cards import Card
+from supervisor.core.chain import AuditDoc, Head, VerifiedDoc
 from supervisor.core.machine import Leftover, Machine, Offer
 from supervisor.core.model import OutboxMessage, Record
 from supervisor.core.requests import Outcome, Request
@@ -167,6 +169,26 @@ class NotNow(Exception):
 
 class NotThis(Exception):
     """Raised by a surface that will never take the first message as it is. It is kept as a dead letter."""
+
+
+class AuditLog(Protocol):
+    """The audit log as it lies on disk. Blocking: asked from threads only."""
+
+    def read(self, since: datetime | None, limit: int) -> list[AuditDoc]:
+        """Return the newest entries, the newest first. Raises `StateError`."""
+        ...
+
+    def verify(self, anchors: Sequence[Head] = (), *, tail: bool = False) -> VerifiedDoc:
+        """Look at the whole chain, or its tail, and whether earlier heads are still in it. Raises `StateError`."""
+        ...
+
+    def head(self) -> Head | None:
+        """Return the last entry's number and hash. Raises `StateError`."""
+        ...
+
+    def keep(self, head: Head) -> None:
+        """Write a head down beside the log: `verify` looks for it. Raises `OSError`."""
+        ...
 
 
 class Chat(Protocol):

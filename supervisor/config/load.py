@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
+from supervisor.config.access import AccessTable, TokenTable
 from supervisor.config.fleets import FleetConfig, Fleets
 from supervisor.config.models import (
     AlertmanagerTable,
@@ -48,6 +49,8 @@ TABLES = (
     "mqtt",
     "alertmanager",
     "plugins",
+    "access",
+    "token",
 )
 
 
@@ -63,6 +66,8 @@ class Config:
     history_kept: Seconds  # 0: none is kept
     history_size: int  # bytes, at most
     listen: tuple[str, int] | None
+    access: AccessTable
+    tokens: tuple[TokenTable, ...]
     plugin_paths: tuple[Path, ...]
     slack: SlackTable | None
     mqtt: MqttTable | None
@@ -131,6 +136,7 @@ class _Reader(Reading):
         mqtt = self._mqtt() if "mqtt" in self.raw else None
         alertmanager = self.model(AlertmanagerTable, ("alertmanager",))
         plugins = self.model(PluginsTable, ("plugins",))
+        access, tokens = self.model(AccessTable, ("access",)), self._tokens()
         speed = judgement_table.speed if judgement_table else 1.0
         judgement = to_core(judgement_table, Judgement, speed) if judgement_table else Judgement()
         explaining = to_core(explaining_table, Explaining, speed) if explaining_table else Explaining()
@@ -149,7 +155,7 @@ class _Reader(Reading):
                 self.wrong(("plugins", "paths", place), show(folder), "is not a folder; make it, or take it out")
         state = self.state(top.state) if top else None
         socket = self.socket(top, state) if top and state else None
-        listen = self._listen(top.listen) if top else None
+        listen = self._listen(top.listen, access, tokens) if top else None
         fleets_of = Fleets(self, catalogue)
         if top and listen:
             fleets_of.claim(top.listen, "[supervisor] listen")
@@ -158,7 +164,7 @@ class _Reader(Reading):
         if not self.raw.get("fleet", {}):
             self.wrong(("fleet",), "", "no fleet is configured; add a table [fleet.NAME]")
         self.finish()
-        if top is None or state is None or socket is None or quarantine is None or plugins is None or chat is None:
+        if not (top and state and socket and quarantine and plugins and chat and access):
             raise ConfigError(f"{self.path}: can't be used")  # each None has told why; this line is never reached
         return Config(
             path=self.path,
@@ -182,6 +188,8 @@ class _Reader(Reading):
             history_kept=top.history.total_seconds(),
             history_size=top.history_size,
             listen=listen,
+            access=access,
+            tokens=tokens,
             plugin_paths=tuple(self.relative(p) for p in plugins.paths),
             slack=chat.slack,
             mqtt=mqtt,
@@ -255,7 +263,20 @@ class _Reader(Reading):
             return None
         return path
 
-    def _listen(self, text: str) -> tuple[str, int] | None:
+    def _tokens(self) -> tuple[TokenTable, ...]:
+        tables = self.raw.get("token", [])
+        if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+            self.wrong(("token",), show(tables), "expected tables [[token]]")
+            return ()
+        made: list[TokenTable] = []
+        for place, table in enumerate(tables):
+            found = self.model(TokenTable, ("token", place), table)
+            if found is not None and any(other.name == found.name for other in made):
+                self.wrong(("token", place, "name"), show(found.name), "two tokens have this name; rename one")
+            made += [found] if found is not None else []
+        return tuple(made)
+
+    def _listen(self, text: str, access: AccessTable | None, tokens: tuple[TokenTable, ...]) -> tuple[str, int] | None:
         if not text:
             return None
         host, _, port = text.rpartition(":")
@@ -270,11 +291,13 @@ class _Reader(Reading):
         if not 1 <= number <= 65535:
             self.wrong(("supervisor", "listen"), show(text), "expected a port from 1 to 65535")
             return None
-        if not loopback:
+        lacks = [] if access is None or access.certificate else ["TLS (`certificate` and `key` of [access])"]
+        lacks += [] if tokens else ["a [[token]]"]
+        if not loopback and lacks:
             self.wrong(
                 ("supervisor", "listen"),
                 show(text),
-                "expected a loopback address: other listeners need TLS and a token",
+                f"expected a loopback address: another one needs {' and '.join(lacks)}",
             )
             return None
         return host.strip("[]"), number

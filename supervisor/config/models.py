@@ -34,7 +34,8 @@ from supervisor.core.terms import Mode, Role, Scope
 SEMVER = r"^\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 LOOPBACK = r"^$|^(?:127(?:\.[0-9]{1,3}){3}|\[?[0:]+1\]?):[0-9]{1,5}$"
-"""For the JSON Schema; the loader looks closer, and says more."""
+LISTEN = r"^$|^(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[?[0-9A-Fa-f:.]+\]?):[0-9]{1,5}$"
+"""Both are for the JSON Schema; the loader looks closer, and says more."""
 
 ADDRESS = r"^(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}$"
 LOCAL = ("127.0.0.1", "::1", "localhost")
@@ -213,8 +214,8 @@ class SupervisorTable(Model):
     """`observe` reports what it would do, `approve` asks first, `auto` heals."""
     state: Annotated[str, Field(json_schema_extra={"pattern": "^sqlite:///."})] = "sqlite:///var/lib/sickbay/state.db"
     """The journal: an absolute path after `sqlite:///`, or one after `sqlite:///./`, beside this file."""
-    listen: Annotated[str, Field(json_schema_extra={"pattern": LOOPBACK})] = "127.0.0.1:8750"
-    """ADDRESS:PORT of the API, which only reads: a loopback address, or "" for none."""
+    listen: Annotated[str, Field(json_schema_extra={"pattern": LISTEN})] = "127.0.0.1:8750"
+    """ADDRESS:PORT of page, API and metrics, or "" for none. Only a loopback address needs no TLS and no token."""
     socket: str = ""
     """The unix socket for operators; "" for `sickbay.sock` beside the state file."""
     inventory: Pace = timedelta(seconds=10)

@@ -13,12 +13,27 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 
-from supervisor.config.models import NAME, TABLES, CheckKeys, FleetKeys, SentinelTable
+from supervisor.config.access import AccessTable, TokenTable
+from supervisor.config.models import LOOPBACK, NAME, CheckKeys, FleetKeys, SentinelTable
+from supervisor.config.models import TABLES as MODELS
 from supervisor.core.duration import exact
 from supervisor.plugins import Catalogue, doc_of
 
 Json = dict[str, Any]  # Any: a JSON document
+TABLES: dict[str, type[BaseModel]] = {**MODELS, "access": AccessTable}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+ELSEWHERE: Json = {  # a listener that is not on loopback needs TLS and a token
+    "if": {
+        "properties": {
+            "supervisor": {"properties": {"listen": {"not": {"pattern": LOOPBACK}}}, "required": ["listen"]}
+        },
+        "required": ["supervisor"],
+    },
+    "then": {
+        "properties": {"access": {"required": ["certificate", "key"]}, "token": {"minItems": 1}},
+        "required": ["access", "token"],
+    },
+}
 MODE: JsonSchemaMode = "validation"
 DURATION = TypeAdapter(timedelta)
 
@@ -31,6 +46,7 @@ def schema(catalogue: Catalogue) -> Json:
     models: list[type[BaseModel]] = [
         *TABLES.values(),
         SentinelTable,
+        TokenTable,
         CheckKeys,
         FleetKeys,
         *checks.values(),
@@ -65,6 +81,11 @@ def schema(catalogue: Catalogue) -> Json:
         "description": "What must work if we can see: one table `[[sentinel]]` for each.",
         "items": {"$ref": pieces.reference(SentinelTable)},
     }
+    properties["token"] = {
+        "type": "array",
+        "description": "Who may ask over TCP: one table `[[token]]` for each.",
+        "items": {"$ref": pieces.reference(TokenTable)},
+    }
     properties["fleet"] = {
         "type": "object",
         "description": "One table `[fleet.NAME]` for each fleet.",
@@ -80,6 +101,7 @@ def schema(catalogue: Catalogue) -> Json:
         "properties": properties,
         "required": ["fleet"],
         "additionalProperties": False,
+        **ELSEWHERE,
         "$defs": pieces.definitions,
     }
     return _without_orphans(document)

@@ -44,14 +44,18 @@ class SecretRef(BaseModel):
             if not found:
                 raise ConfigError(f"{key}: the environment variable {self.env} is not set; set it, or use a file")
             return SecretStr(found.strip())
+        return _read(self.path(key), key)
+
+    def path(self, key: str) -> Path:
+        """Return where the value lies, which is not in a variable. Raises `ConfigError`."""
         if self.credential is not None:
             folder = os.environ.get("CREDENTIALS_DIRECTORY")
             if not folder:
                 raise ConfigError(
                     f"{key}: systemd gave no credentials; add LoadCredential={self.credential}:/PATH to the unit"
                 )
-            return _read(Path(folder) / self.credential, key)
-        return _read(Path(self.file or ""), key)
+            return Path(folder) / self.credential
+        return Path(self.file or "")
 
 
 def _read(path: Path, key: str) -> SecretStr:

@@ -119,10 +119,20 @@ class Context:
         self.tell(kind, text, fleet=incident.fleet, incident=incident.id)
         return incident
 
-    def audit(self, action: str, target: str, *, actor: str = "sickbay", via: str = "engine", reason: str = "") -> None:
+    def audit(
+        self,
+        action: str,
+        target: str,
+        *,
+        actor: str = "sickbay",
+        via: str = "engine",
+        reason: str = "",
+        before: str = "",
+        after: str = "",
+    ) -> None:
         """Write one line of the audit log."""
         number = self.world.next_id()
-        self.world.put(AuditEntry(number, self.now.wall, actor, via, action, target, reason))
+        self.world.put(AuditEntry(number, self.now.wall, actor, via, action, target, reason, before, after))
 
     # -- records
 

@@ -332,7 +332,7 @@ def _surplus(ctx: Context, fleet: Fleet, machine: Machine) -> None:
 
 
 def _adopt(ctx: Context, machine: Machine, lifecycle: Lifecycle, slot: int | None) -> Instance:
-    ctx.audit("instance.adopted", machine.id, reason=f"found {machine.state}, not in the journal")
+    ctx.audit("instance.adopted", machine.id, reason=f"found {machine.state}, not in the journal", after=str(lifecycle))
     return ctx.world.put(
         Instance(
             id=machine.id,

@@ -321,7 +321,10 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did or asked what, and why. Append-only; the store chains the hashes."""
+    """Who did or asked what, and why, and what it was before and after. Append-only; the store chains the hashes.
+
+    A step of ours is written before it is sent, so it has no `after`: the incident's story tells what came of it.
+    """
 
     TABLE: ClassVar[str] = "audit"
     KEY: ClassVar[tuple[str, ...]] = ("seq",)
@@ -333,6 +336,8 @@ class AuditEntry:
     action: str
     target: str
     reason: str = ""
+    before: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)

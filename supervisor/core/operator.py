@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from supervisor.core import choices, plans, quarantine
+from supervisor.core.concern import concern
 from supervisor.core.context import KILL_SWITCH, Context
 from supervisor.core.duration import words
 from supervisor.core.fleet import Fleet
@@ -44,6 +45,7 @@ from supervisor.core.signals import (
 from supervisor.core.terms import Lifecycle, Mode, Standing
 from supervisor.errors import OperatorError
 
+LONGEST = 3650 * 86400.0  # seconds that anything may be asked for
 MOST_ALLOWED = 86400.0  # seconds that removals may be allowed for
 
 
@@ -51,6 +53,10 @@ def asked(ctx: Context, signal: OperatorAsked) -> str:
     """Carry out one request; return the sentence for the operator. Raises `OperatorError`."""
     verb = signal.verb
     incident = choices.seen_incident(ctx, signal.seen) if signal.seen is not None else None
+    before = concern(ctx, verb)
+    lasts = verb.seconds if isinstance(verb, Pause | Hold) else None
+    if lasts is not None and not 0 < lasts <= LONGEST:
+        raise OperatorError(f"{lasts:g} seconds is no time to ask for; expected more than 0, and at most ten years")
     match verb:
         case Pause():
             text = _pause(ctx, signal, verb)
@@ -82,10 +88,17 @@ def asked(ctx: Context, signal: OperatorAsked) -> str:
         getattr(verb, "instance", "")
         or getattr(verb, "target", "")
         or getattr(verb, "fleet", "")
+        or getattr(verb, "name", "")
         or str(getattr(verb, "incident", ""))
     )
     ctx.audit(
-        f"operator.{type(verb).__name__.lower()}", target, actor=signal.actor, via=signal.via, reason=signal.reason
+        f"operator.{type(verb).__name__.lower()}",
+        target,
+        actor=signal.actor,
+        via=signal.via,
+        reason=signal.reason,
+        before=before,
+        after=concern(ctx, verb),
     )
     for fleet in ctx.fleets.values():
         fleet.dirty = True
@@ -97,9 +110,11 @@ def kill_switch(ctx: Context, signal: KillSwitchSeen) -> None:
     holder = ctx.world.get(Holder, KILL_SWITCH)
     if signal.present and holder is None:
         ctx.world.put(Holder(KILL_SWITCH, signal.reason or "the pause file exists", "file", ctx.now.wall))
+        ctx.audit("pause.begun", KILL_SWITCH, actor="file", via="pause file", before="not paused", after="paused")
         ctx.say("pause.begun", "paused: the pause file exists")
     elif not signal.present and holder is not None:
         ctx.world.delete(holder)
+        ctx.audit("pause.ended", KILL_SWITCH, actor="file", via="pause file", before="paused", after="not paused")
         ctx.say("pause.ended", "the pause file is gone")
     for fleet in ctx.fleets.values():
         fleet.dirty = True
@@ -302,7 +317,16 @@ def _promote(ctx: Context, signal: OperatorAsked, verb: Promote) -> str:
         if image.fleet == verb.fleet and image.last_known_good:
             ctx.world.put(replace(image, last_known_good=False))
     if known is not None and condemned:
-        ctx.audit("image.absolved", known.id, actor=signal.actor, via=signal.via, reason=signal.reason)
+        before, after = str(known.standing), str(Standing.GOOD)
+        ctx.audit(
+            "image.absolved",
+            known.id,
+            actor=signal.actor,
+            via=signal.via,
+            reason=signal.reason,
+            before=before,
+            after=after,
+        )
         known = replace(known, standing=Standing.GOOD, standing_why="")
     image = known or Image(verb.fleet, fleet.policy.image, fleet.policy.version, False, ctx.now.wall)
     ctx.world.put(replace(image, last_known_good=True, version=fleet.policy.version))

@@ -49,7 +49,7 @@ def end_quarantine(ctx: Context, instance: str, how: str) -> None:
     kept = ctx.world.get(Quarantine, instance)
     if kept is not None and kept.ended_at is None:
         ctx.world.put(replace(kept, ended_at=ctx.now.wall, ended_by=how))
-        ctx.audit(f"quarantine.{how}", instance)
+        ctx.audit(f"quarantine.{how}", instance, reason=kept.cause, before="kept", after=how)
 
 
 def retain(ctx: Context, fleet: Fleet) -> None:

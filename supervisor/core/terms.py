@@ -124,6 +124,19 @@ class ChangeKind(StrEnum):
     SUPERVISOR = "supervisor"
 
 
+class AccessRole(StrEnum):
+    """What somebody may ask of Sickbay. Each role may do what the ones before it may."""
+
+    READ = "read"
+    OPERATE = "operate"  # pause, hold, approve, and the like; and the audit log
+    ADMIN = "admin"  # what destroys, or sets a guard aside
+
+    def covers(self, needed: AccessRole) -> bool:
+        """Return whether who has this role may do what needs that one."""
+        order = list(AccessRole)
+        return order.index(self) >= order.index(needed)
+
+
 class Mode(StrEnum):
     """How much Sickbay may do by itself."""
 

@@ -129,6 +129,7 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
     if step.verb is Verb.LAUNCH and not ctx.bucket.take(ctx.settings.guards, ctx.now.boot):
         return False  # its turn comes: they are asked for one after another
     _unhold(ctx, workflow)
+    before = str(subject.lifecycle) if subject else ""
     request = plans.request_for(ctx, fleet, workflow, step, subject)
     ctx.world.put(Step(workflow.id, step.name, workflow.attempt, StepStatus.INTENT, ctx.now.wall, request, tries=0))
     if isinstance(request, Launch):
@@ -137,7 +138,7 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
     elif isinstance(request, Terminate) and subject is not None:
         ctx.move(subject, Lifecycle.RETIRING)
     target = subject.id if subject else workflow.patient or workflow.fleet
-    ctx.audit(f"step.{step.name}", target, actor=workflow.actor, reason=_why(incident))
+    ctx.audit(f"step.{step.name}", target, actor=workflow.actor, reason=_why(incident), before=before)
     _send(ctx, ctx.world.need(Step, workflow.id, step.name, workflow.attempt))
     return False
 

@@ -50,7 +50,7 @@ def rise(ctx: Context, fleet: Fleet, known: Instance, machine: Machine) -> bool:
     kept = quarantine.keep(ctx, fleet, instance.id, 0, "it came back after it had ended")
     if machine.tag("sickbay:launch-id"):
         ctx.world.put(replace(kept, expires_at=ctx.at(ENDS_AFTER)))
-    ctx.audit("instance.returned", instance.id, reason="found running after it had ended")
+    ctx.audit("instance.returned", instance.id, reason="found running after it had ended", before=str(known.lifecycle))
     fleet.chart(instance.id).machine = machine
     return fence(ctx, fleet, instance, machine)
 

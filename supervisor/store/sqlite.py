@@ -161,11 +161,6 @@ class SqliteStore:
             connection.execute(statement.on_conflict_do_update(index_elements=list(kind.KEY), set_=plain), rows)
         audit.append(connection, [r for r in changes if isinstance(r, AuditEntry)])
 
-    def verify_audit(self) -> int | None:
-        """Return the first audit entry that does not fit the chain; None when all do."""
-        with self._engine.begin() as connection:
-            return audit.first_broken(connection)
-
     def close(self) -> None:
         """Let go of the file and its lock."""
         self._engine.dispose()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import grp
 import os
 import socket
 import stat
@@ -41,8 +42,11 @@ class Taken:
                 self.path.unlink()
 
 
-def take(path: Path, address: tuple[str, int] | None) -> Taken:
-    """Take the unix socket and, if asked to, the loopback address. Raises `ListenError`, one line for each that fails."""
+def take(path: Path, address: tuple[str, int] | None, group: int | None = None) -> Taken:
+    """Take the unix socket, given to a group if asked to, and the TCP address, if there is one.
+
+    Raises `ListenError`, one line for each that fails.
+    """
     refusals: list[str] = []
 
     def attempt(make: Callable[[], socket.socket]) -> socket.socket | None:
@@ -53,7 +57,7 @@ def take(path: Path, address: tuple[str, int] | None) -> Taken:
             return None
 
     tcp = attempt(lambda: _tcp(*address)) if address is not None else None
-    unix = attempt(lambda: _unix(path))
+    unix = attempt(lambda: _unix(path, group))
     if unix is None or refusals:
         if unix is not None:
             Taken(unix, tcp, path, path.lstat().st_ino).close()
@@ -82,12 +86,14 @@ def _tcp(host: str, port: int) -> socket.socket:
     return made
 
 
-def _unix(path: Path) -> socket.socket:
+def _unix(path: Path, group: int | None) -> socket.socket:
     _clear(path)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         os.fchmod(made.fileno(), 0o600)  # until it is what it should be, nobody else connects
         made.bind(str(path))
+        if group is not None:
+            os.chown(path, -1, group)
         path.chmod(0o660)
         made.listen(BACKLOG)
     except OSError as error:
@@ -95,6 +101,12 @@ def _unix(path: Path) -> socket.socket:
         match error.errno:
             case errno.ENOENT:
                 raise ListenError(f"{path.parent} does not exist; make it, or set another `socket`") from error
+            case errno.EPERM if group is not None:
+                path.unlink(missing_ok=True)
+                name = grp.getgrgid(group).gr_name
+                raise ListenError(
+                    f"{path} can't be given to the group {name}; make the daemon's user a member of it"
+                ) from error
             case errno.EACCES | errno.EROFS:
                 raise ListenError(f"{path.parent} can't be written; allow it, or set another `socket`") from error
             case _:

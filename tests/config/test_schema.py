@@ -15,8 +15,7 @@ from pydantic import BaseModel
 
 from supervisor.config import load
 from supervisor.config.load import TABLES as READ
-from supervisor.config.models import TABLES
-from supervisor.config.schema import schema
+from supervisor.config.schema import TABLES, schema
 from supervisor.errors import ConfigError
 from supervisor.plugins import discover
 from tests.config.test_bad_input import GOOD, PLUGIN, ROWS, plugin
@@ -48,7 +47,7 @@ def test_it_is_a_schema_of_its_dialect() -> None:
     jsonschema.Draft202012Validator.check_schema(DOCUMENT)
 
     assert "https://json-schema.org/draft/2020-12/schema" == DOCUMENT["$schema"]
-    assert set(DOCUMENT["properties"]) == {"fleet", "sentinel", *TABLES} == set(READ)
+    assert set(DOCUMENT["properties"]) == {"fleet", "sentinel", "token", *TABLES} == set(READ)
 
 
 def fenced(page: Path, language: str) -> list[str]:
@@ -130,6 +129,21 @@ def test_the_schema_refuses_the_mistakes_of_the_other_table(name: str) -> None:
 
 
 BAD = {
+    "a certificate without its key": ("[fleet.web]", '[access]\ncertificate = "cert.pem"\n[fleet.web]'),
+    "a token without anything to know it by": ("[fleet.web]", '[[token]]\nname = "ci"\n[fleet.web]'),
+    "a token's hash that is none": ("[fleet.web]", '[[token]]\nname = "ci"\nsha256 = "secret"\n[fleet.web]'),
+    "a token's role that is none": (
+        "[fleet.web]",
+        f'[[token]]\nname = "ci"\nrole = "root"\nsha256 = "{"0" * 64}"\n[fleet.web]',
+    ),
+    "a listener for others without TLS": (
+        "[fleet.web]",
+        f'listen = "10.0.0.5:8750"\n[[token]]\nname = "ci"\nsha256 = "{"0" * 64}"\n[fleet.web]',
+    ),
+    "a listener for others without a token": (
+        "[fleet.web]",
+        'listen = "10.0.0.5:8750"\n[access]\ncertificate = "cert.pem"\nkey = { file = "/key.pem" }\n[fleet.web]',
+    ),
     "text for a number": ("desired = 3", 'desired = "3"'),
     "a boolean for a number": ("desired = 3", "desired = true"),
     "a number for text": ('version = "1.0.0"', "version = 1"),
@@ -173,6 +187,16 @@ def test_both_refuse(name: str, tmp_path: Path) -> None:
     assert (False, False) == (takes(text), loads(text, tmp_path))
 
 
+OPEN = f"""listen = "10.0.0.5:8750"
+[access]
+certificate = "cert.pem"
+key = {{ file = "/key.pem" }}
+[[token]]
+name = "ci"
+role = "operate"
+sha256 = "{"0" * 64}"
+[fleet.web]"""
+
 FINE = {
     "one status code": ("port = 8080", "port = 8080\nexpect = 204"),
     "a class of status codes": ("port = 8080", 'port = 8080\nexpect = "2xx"'),
@@ -182,6 +206,7 @@ FINE = {
     "a rung as a table": ("desired = 3", 'desired = 3\nremediation = ["restart", { kind = "replace" }]'),
     "nothing listens": ("[fleet.web]", 'listen = ""\n[fleet.web]'),
     "a loopback address of the newer kind": ("[fleet.web]", 'listen = "[::1]:8750"\n[fleet.web]'),
+    "a listener for others, with all it takes": ("[fleet.web]", OPEN),
     "a chat": ("[fleet.web]", "[chat.terminal]\n[fleet.web]"),
     "no check": ("[[fleet.web.check]]", "[chat.terminal]\n[[fleet.web.check]]"),
 }

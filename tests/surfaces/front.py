@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from ssl import SSLContext
 
 from supervisor import __version__
 from supervisor.core.documents import FiguresDoc
@@ -17,13 +18,17 @@ from supervisor.core.model import Record
 from supervisor.core.settings import Settings
 from supervisor.core.signals import OperatorAsked, Reply, Signal, Turn
 from supervisor.core.terms import Lifecycle, Mode, Now
+from supervisor.ports import AuditLog, Store
 from supervisor.runtime.service import Service
 from supervisor.sim.run import until
 from supervisor.sim.world import Behaviour, World
+from supervisor.store import AuditFile
+from supervisor.surfaces.access import Rules
 from supervisor.surfaces.listen import Taken, take
 from supervisor.surfaces.web import Server
 from tests import stages
 
+LOOPBACK = Rules()  # no tokens: TCP reads
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\x1b[31m"
 
 
@@ -53,7 +58,14 @@ def journal(settings: Settings, *, says: str = "HTTP 500, expected 200", mode: M
 class Front:
     """One engine and its server."""
 
-    def __init__(self, records: Sequence[Record], settings: Settings, url: str = "") -> None:
+    def __init__(
+        self,
+        records: Sequence[Record],
+        settings: Settings,
+        rules: Rules = LOOPBACK,
+        audit: AuditLog | None = None,
+        store: Store | None = None,
+    ) -> None:
         """Wake up."""
         self.boot = 5000.0
         self.wall = datetime.now(UTC)
@@ -68,11 +80,13 @@ class Front:
             self.ask,
             figures,
             no_metrics,
+            audit or AuditFile(Path("/nowhere/state.db")),
+            rules,
             ready=lambda: self.unready,
-            url=url,
             measured=self.measured,
             alerts=self.hear,
         )
+        self.store = store
         self.asked: list[OperatorAsked] = []
         self.port = 0
         self.slow: asyncio.Event | None = None  # what the engine's answer waits for
@@ -92,6 +106,8 @@ class Front:
     def step(self, *signals: Signal) -> Turn:
         """Let the engine take signals, and publish what happened."""
         turn = self.engine.step(list(signals), self.now())
+        if self.store is not None:
+            self.store.commit(turn.changes, turn.deletes)
         self.engine.settle()
         self.server.events.publish(turn.events)
         return turn
@@ -140,10 +156,10 @@ def figures() -> FiguresDoc:
 
 
 @asynccontextmanager
-async def serving(front: Front, folder: Path, port: int = 0) -> AsyncIterator[Front]:
+async def serving(front: Front, folder: Path, port: int = 0, tls: SSLContext | None = None) -> AsyncIterator[Front]:
     """Listen on a unix socket and on a port of loopback, a free one unless it is named."""
     front.taken = take(folder / "s.sock", ("127.0.0.1", port))
-    await front.server.listen(front.taken)
+    await front.server.listen(front.taken, tls)
     front.port = front.server.ports[0]
     try:
         yield front

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from supervisor.core.model import Incident, Instance, Permit
 from supervisor.core.signals import Hold, OperatorAsked
 from supervisor.core.terms import Cause, Lifecycle, Mode
 from supervisor.core.verdict import Explanation, Verdict
+from supervisor.surfaces.access import digest
 from tests import stages
 from tests.surfaces.front import Front, journal, serving
 
@@ -145,3 +147,22 @@ async def test_removals_are_allowed_for_a_while_and_never_for_ever(tmp_path: Pat
     assert (3, "the rack is gone") == (permit.removals, permit.reason)
     assert "30d is no time to allow it for; expected up to 1d" in endless.stderr
     assert "the target is empty; name what was changed" in nothing.stderr
+
+
+async def test_a_new_token_is_shown_once_with_the_table_that_knows_it(tmp_path: Path) -> None:
+    """Standard output holds what programs want, in this order; the table can be pasted, and lets nobody in."""
+    made = await typed(tmp_path, "token", "new", "ci", "--role", "operate")
+    token, _, table = made.stdout.partition("\n")
+
+    assert token.startswith("sickbay_")
+    assert [{"name": "ci", "role": "operate", "sha256": digest(token).hex()}] == tomllib.loads(table)["token"]
+    assert 2 == (await typed(tmp_path, "token", "new", "a b")).exit_code
+
+
+@pytest.mark.parametrize(("option", "words"), [("--since", "expected a time"), ("--anchor", "expected SEQ:HASH")])
+async def test_what_the_audit_log_is_asked_wrongly_is_wrong_use(tmp_path: Path, option: str, words: str) -> None:
+    """One sentence, before anybody is asked."""
+    result = await typed(tmp_path, "audit", option, "yesterday")
+
+    assert 2 == result.exit_code
+    assert words in result.stderr

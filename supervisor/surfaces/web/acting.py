@@ -1,17 +1,13 @@
 """The API's acting half: each verb is a request to the engine, answered once it is committed.
 
-Only the unix socket serves it. Who speaks there is known from the kernel and goes into the audit log.
+Who asks is known from the gate, and goes into the audit log with the way they came and their reason.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import pwd
-import socket
-import struct
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, fields
@@ -39,7 +35,10 @@ from supervisor.core.signals import (
     TellChange,
     Unhold,
 )
-from supervisor.surfaces.web.routes import Handler, Route
+from supervisor.core.terms import AccessRole
+from supervisor.core.text import clean
+from supervisor.surfaces.web.gate import Caller, caller
+from supervisor.surfaces.web.routes import Handler, Route, refuse
 
 VERBS: dict[str, type[OperatorVerb]] = {
     "pause": Pause,
@@ -56,10 +55,14 @@ VERBS: dict[str, type[OperatorVerb]] = {
     "changes": TellChange,
     "allow": Allow,
 }
+ADMIN = frozenset({"purge", "promote", "allow"})
+"""Verbs that destroy, choose what every healing launches, or set a guard aside; the others are an operator's."""
 REMEMBERED = 1000
+BODY_LIMIT = 10.0  # seconds
 ANSWER_LIMIT = 15.0
 
 Json = dict[str, Any]  # Any: JSON
+Key = tuple[str, str, str]  # who, which way, Idempotency-Key: nobody is answered with what another one asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Acting:
     def __init__(self, ask: Callable[[OperatorAsked], Coroutine[Any, Any, Reply]]) -> None:
         """Take the way to the engine."""
         self._ask = ask
-        self._asked: OrderedDict[str, _Asked] = OrderedDict()  # by Idempotency-Key, the oldest first
+        self._asked: OrderedDict[Key, _Asked] = OrderedDict()  # the oldest first
         self._tasks: set[asyncio.Task[Reply]] = set()
         self._count = 0
 
@@ -88,6 +91,7 @@ class Acting:
                 "POST",
                 f"/api/v1/{name}",
                 name,
+                AccessRole.ADMIN if name in ADMIN else AccessRole.OPERATE,
                 (verb.__doc__ or name).strip(),
                 self._handler(name, verb),
                 AnswerDoc,
@@ -104,39 +108,46 @@ class Acting:
 
     async def _act(self, request: web.Request, name: str, kind: type[OperatorVerb]) -> web.Response:
         if request.content_type != "application/json":
-            return _refuse(415, f"the body is {request.content_type}, expected application/json")
-        key = request.headers.get("Idempotency-Key", "")
+            return refuse(415, f"the body is {request.content_type}, expected application/json")
+        asks = caller()
+        key = (asks.name, asks.way, request.headers.get("Idempotency-Key", ""))
         try:
-            found = json.loads(await request.text())
+            async with asyncio.timeout(BODY_LIMIT):
+                found = json.loads(await request.text())
+        except TimeoutError:
+            return refuse(408, f"{name}: the body has not come within {BODY_LIMIT:.0f} s", {"Connection": "close"})
         except (ValueError, RecursionError, LookupError):
             found = None
         if not isinstance(found, dict):
-            return _refuse(400, f"{name}: the body is no JSON object")
+            return refuse(400, f"{name}: the body is no JSON object")
+        for field, value in found.items():
+            if not _is_storable(value):
+                return refuse(400, f"{name}: {clean(field, 80)}: no journal can hold this value")
         reason = found.pop("reason", "")
         if not isinstance(reason, str):
-            return _refuse(400, f"{name}: reason: expected text")
+            return refuse(400, f"{name}: reason: expected text")
         known = [f.name for f in fields(kind)]
         for key_found in found.keys() - set(known):
-            return _refuse(400, f"{name}: {key_found[:80]}: is not known; known: {', '.join([*known, 'reason'])}")
+            return refuse(400, f"{name}: {key_found[:80]}: is not known; known: {', '.join([*known, 'reason'])}")
         try:
             verb = TypeAdapter(kind).validate_python(found)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            return _refuse(400, f"{name}: {'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}")
+            return refuse(400, f"{name}: {'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}")
         earlier = self._asked.get(key)
         if earlier is not None and (earlier.verb, earlier.reason) != (verb, reason):
-            return _refuse(409, "this Idempotency-Key was sent with another request; give this one a key of its own")
-        task = earlier.task if earlier is not None else self._hand_in(_peer(request), verb, reason)
-        if key:
+            return refuse(409, "this Idempotency-Key was sent with another request; give this one a key of its own")
+        task = earlier.task if earlier is not None else self._hand_in(asks, verb, reason)
+        if key[-1]:
             self._asked[key] = _Asked(verb, reason, task)
             while len(self._asked) > REMEMBERED:
                 self._asked.popitem(last=False)
         return await _answered(task)
 
-    def _hand_in(self, actor: str, verb: OperatorVerb, reason: str) -> asyncio.Task[Reply]:
+    def _hand_in(self, asks: Caller, verb: OperatorVerb, reason: str) -> asyncio.Task[Reply]:
         """Give a request to the engine, in a task of its own: who asked may stop waiting for it."""
         self._count += 1
-        asked = OperatorAsked(f"{os.getpid()}-{self._count}", verb, actor, "unix socket", reason)
+        asked = OperatorAsked(f"{os.getpid()}-{self._count}", verb, asks.name, asks.via, reason)
         task = asyncio.ensure_future(self._ask(asked))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -155,8 +166,19 @@ async def _answered(task: asyncio.Task[Reply]) -> web.Response:
         async with asyncio.timeout(ANSWER_LIMIT):
             reply = await asyncio.shield(task)
     except TimeoutError:
-        return _refuse(503, "no answer yet: the state file takes no commits; this is carried out as soon as it does")
-    return web.json_response({"text": reply.text}) if reply.ok else _refuse(409, reply.text)
+        return refuse(503, "no answer yet: the state file takes no commits; this is carried out as soon as it does")
+    return web.json_response({"text": reply.text}) if reply.ok else refuse(409, reply.text)
+
+
+def _is_storable(value: object) -> bool:
+    """Return whether the journal can hold a value: no half of a character, no number beyond 64 bits."""
+    match value:
+        case str():
+            return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+        case int():
+            return -(2**63) <= value < 2**63
+        case _:
+            return True
 
 
 def _schema(verb: type[OperatorVerb]) -> Json:
@@ -166,19 +188,3 @@ def _schema(verb: type[OperatorVerb]) -> Json:
     schema["additionalProperties"] = False
     schema.pop("description", None)
     return schema
-
-
-def _refuse(status: int, sentence: str) -> web.Response:
-    return web.json_response({"error": sentence}, status=status)
-
-
-def _peer(request: web.Request) -> str:
-    """Return who is at the other end of the unix socket, as the kernel says."""
-    transport = request.transport
-    connection = transport.get_extra_info("socket") if transport else None
-    if connection is None:
-        return "unknown"
-    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    with contextlib.suppress(KeyError):
-        return pwd.getpwuid(uid).pw_name
-    return f"uid {uid}"

@@ -1,13 +1,12 @@
 """The API's ear for Alertmanager: its webhook. What it tells is evidence, and changes nothing by itself.
 
-The unix socket takes it from whoever may open that. Loopback takes it from whoever knows the token of `[alertmanager]`,
-and from nobody where none is configured.
+Whoever has the role `operate` may tell, on the unix socket or with a token of theirs; on TCP whoever knows the token of
+`[alertmanager]` may as well, and nobody else.
 """
 
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable
 from hashlib import sha256
 from hmac import compare_digest
@@ -16,6 +15,8 @@ from typing import Any
 from aiohttp import web
 
 from supervisor.core.documents import AnswerDoc
+from supervisor.core.terms import AccessRole
+from supervisor.surfaces.web.gate import caller
 from supervisor.surfaces.web.routes import Route
 
 LARGEST = 1024 * 1024  # a group of a thousand alerts
@@ -55,6 +56,7 @@ class Alerting:
             "POST",
             "/api/v1/alerts",
             "alerts",
+            None,
             "Alertmanager's webhook: alerts that fire and that are resolved",
             self._alerts,
             AnswerDoc,
@@ -84,8 +86,8 @@ class Alerting:
             return _refuse(400, f"alerts: {str(error)[:300]}")
 
     def _refusal(self, request: web.Request) -> web.Response | None:
-        connection = request.transport.get_extra_info("socket") if request.transport else None
-        if connection is not None and connection.family == socket.AF_UNIX:
+        role = caller().role
+        if role is not None and role.covers(AccessRole.OPERATE):
             return None
         if not self._token:
             return _refuse(403, "this listener takes no alerts: set a `token` in [alertmanager]")

@@ -18,8 +18,10 @@ Json = dict[str, Any]  # Any: JSON
 WHERE = "#/components/schemas/{model}"
 ABOUT = """What Sickbay knows, and what an operator may ask.
 
-On loopback this API only reads, but for the webhook of Alertmanager, which has a token. On the unix socket beside the state file it acts as well; who acts is known from the
-kernel and written into the audit log. Send an `Idempotency-Key` with what acts: the same key is answered once."""
+`x-role` of an operation is the role that it takes: read, operate or admin, each of which may what the ones before it may,
+or none; `own` means that it knows a token of its own besides. On the unix socket beside the state file the kernel says who asks; on TCP a token does, sent as
+`Authorization: Bearer TOKEN`. Who acts is written into the audit log. Send an `Idempotency-Key` with what acts: the same
+key is answered once."""
 
 
 def openapi(routes: Sequence[Route]) -> Json:
@@ -38,7 +40,10 @@ def openapi(routes: Sequence[Route]) -> Json:
         "info": {"title": "Sickbay", "version": __version__, "description": ABOUT, "license": {"name": "Apache-2.0"}},
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": definitions.get("$defs", {})},
+        "components": {
+            "schemas": definitions.get("$defs", {}),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
@@ -54,10 +59,16 @@ def _operation(route: Route, shape: Any, error: Any) -> Json:  # Any: JSON schem
     refused = dict(route.errors) | {421: "the Host is not one of ours"}
     if names:
         refused[404] = "nothing of that name is known"
+    if route.needs is not None:
+        refused |= {
+            401: "a token is missing, or not known",
+            403: "the caller's role is too little",
+            429: "too many wrong tokens from this address",
+        }
     if route.acts:
         refused |= {
             400: "the body is not as described",
-            403: "this listener only reads",
+            408: "the body does not come",
             409: "it can't be done as things stand",
             413: "the body is too large",
             415: "the body is not JSON",
@@ -67,7 +78,13 @@ def _operation(route: Route, shape: Any, error: Any) -> Json:  # Any: JSON schem
         parameters.append(key)
     for status, meaning in sorted(refused.items()):
         answers[str(status)] = {"description": meaning, "content": {JSON: {"schema": error}}}
-    operation: Json = {"operationId": route.name, "summary": route.text, "responses": answers}
+    operation: Json = {
+        "operationId": route.name,
+        "summary": route.text,
+        "x-role": "own" if route.guarded else str(route.needs or "none"),
+        "security": [{"token": []}, {}] if route.needs is not None else [{}],
+        "responses": answers,
+    }
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None:

@@ -22,10 +22,12 @@ from supervisor.core import views
 from supervisor.core.cards import Tone
 from supervisor.core.documents import FleetDoc, InstanceDoc, PointDoc, StatusDoc
 from supervisor.core.duration import words
+from supervisor.core.terms import AccessRole
 from supervisor.core.text import clean, percent
 from supervisor.core.verdict import how_sure
 from supervisor.surfaces.marks import TONES
 from supervisor.surfaces.web.reading import Reading
+from supervisor.surfaces.web.routes import Handler
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -78,13 +80,15 @@ class Page:
             "version": __version__,
         }
 
-    def mount(self, app: web.Application) -> None:
-        """Add the page's paths."""
-        app.router.add_get("/", self._home)
-        app.router.add_get("/incidents/{number}", self._incident)
-        app.router.add_get("/instances/{name}", self._instance)
-        app.router.add_get("/fleets/{name}", self._fleet)
-        app.router.add_get("/static/{file}", self._static)
+    def paths(self) -> dict[str, tuple[AccessRole | None, Handler]]:
+        """Return what it serves, with the role that it takes. Style and script tell nothing of a fleet."""
+        return {
+            "/": (AccessRole.READ, self._home),
+            "/incidents/{number}": (AccessRole.READ, self._incident),
+            "/instances/{name}": (AccessRole.READ, self._instance),
+            "/fleets/{name}": (AccessRole.READ, self._fleet),
+            "/static/{file}": (None, self._static),
+        }
 
     async def _home(self, _: web.Request) -> web.Response:
         context = self._reading.context

@@ -27,8 +27,10 @@ from supervisor.core.documents import (
 from supervisor.core.fleet import Fleet
 from supervisor.core.measured import Measured
 from supervisor.core.model import Incident, Instance
+from supervisor.core.terms import AccessRole
 from supervisor.surfaces.web.routes import Handler, Parameter, Route
 
+READ = AccessRole.READ
 MOST = 10_000
 LEAST_DRAWN = 50  # instances of a fleet, however many fleets there are
 FLAG = {"type": "string", "enum": ["0", "1"]}
@@ -53,22 +55,24 @@ class Reading:
         """Return what it answers."""
         one, many = self._read, "/api/v1/"
         return [
-            Route("GET", many + "status", "status", "The whole state in short", one(self.status), StatusDoc),
-            Route("GET", many + "fleets", "fleets", "Every fleet", one(self._fleets), list[FleetDoc]),
-            Route("GET", many + "fleets/{name}", "fleet", "One fleet", one(self._fleet), FleetDoc),
+            Route("GET", many + "status", "status", READ, "The whole state in short", one(self.status), StatusDoc),
+            Route("GET", many + "fleets", "fleets", READ, "Every fleet", one(self._fleets), list[FleetDoc]),
+            Route("GET", many + "fleets/{name}", "fleet", READ, "One fleet", one(self._fleet), FleetDoc),
             Route(
                 "GET",
                 many + "fleets/{name}/explain",
                 "explain_fleet",
+                READ,
                 "What is wrong with a fleet, how sure that is, and every guard with value and threshold",
                 one(self.explain_fleet),
                 FleetExplainDoc,
             ),
-            Route("GET", many + "instances/{name}", "instance", "One instance", one(self._instance), InstanceDoc),
+            Route("GET", many + "instances/{name}", "instance", READ, "One instance", one(self._instance), InstanceDoc),
             Route(
                 "GET",
                 many + "instances/{name}/explain",
                 "explain",
+                READ,
                 "Why an instance is judged as it is, and every guard with value and threshold",
                 one(self.explain),
                 ExplainDoc,
@@ -77,6 +81,7 @@ class Reading:
                 "GET",
                 many + "instances/{name}/metrics",
                 "instance_metrics",
+                READ,
                 "The newest numbers that an instance's checks measured",
                 one(self.metrics),
                 list[MetricDoc],
@@ -85,17 +90,19 @@ class Reading:
                 "GET",
                 many + "incidents",
                 "incidents",
+                READ,
                 "Incidents, newest first",
                 one(self._incidents),
                 list[IncidentDoc],
                 query=(CLOSED, LIMIT),
                 errors=((400, "a parameter is not as described"),),
             ),
-            Route("GET", many + "incidents/{number}", "incident", "One incident", one(self.incident), StoryDoc),
+            Route("GET", many + "incidents/{number}", "incident", READ, "One incident", one(self.incident), StoryDoc),
             Route(
                 "GET",
                 many + "changes",
                 "recent_changes",
+                READ,
                 "What was changed, newest first",
                 one(self._changes),
                 list[ChangeDoc],
@@ -106,6 +113,7 @@ class Reading:
                 "GET",
                 many + "quarantine",
                 "quarantine",
+                READ,
                 "The machines that are kept, oldest first",
                 one(self._quarantine),
                 list[QuarantineDoc],
@@ -147,7 +155,7 @@ class Reading:
         return reasons.explain_fleet(self.context, self.known_fleet(request))
 
     def _changes(self, request: web.Request) -> list[ChangeDoc]:
-        return views.changes_view(self.context, _limit(request))
+        return views.changes_view(self.context, limit_of(request))
 
     def known_fleet(self, request: web.Request) -> Fleet:
         """Return the fleet that a path names. Raises 404 in a sentence."""
@@ -178,7 +186,9 @@ class Reading:
         return views.metrics_view(self.context, self._measured, self.known_instance(request).id)
 
     def _incidents(self, request: web.Request) -> list[IncidentDoc]:
-        return views.incidents_view(self.context, closed=_flag(request, "closed", default=True), limit=_limit(request))
+        return views.incidents_view(
+            self.context, closed=_flag(request, "closed", default=True), limit=limit_of(request)
+        )
 
     def incident(self, request: web.Request) -> StoryDoc:
         """Return the incident that a path names. Raises 404 in a sentence."""
@@ -199,7 +209,8 @@ def _flag(request: web.Request, name: str, *, default: bool) -> bool:
     return default if text is None else text == "1"
 
 
-def _limit(request: web.Request) -> int:
+def limit_of(request: web.Request) -> int:
+    """Return how many are asked for. Raises 400 in a sentence."""
     text = request.query.get("limit", "100")
     if not (text.isascii() and text.isdecimal() and len(text) < 19) or not 1 <= int(text) <= MOST:
         raise wrong(f"limit={text[:40]}: expected a whole number from 1 to {MOST}")

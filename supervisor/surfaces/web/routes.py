@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
+
+from supervisor.core.terms import AccessRole
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -24,8 +26,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path. `answer` is a document's type for JSON, else None; `media` is what is sent.
+    """One path.
 
+    `needs` is the role that it takes to ask, None for everybody. `answer` is a document's type for JSON, else None;
+    `media` is what is sent.
     `body` is the JSON schema of a request's body, None for those that read. `errors` are the statuses, beside those
     that every route has, with what they mean.
     """
@@ -33,6 +37,7 @@ class Route:
     method: str
     path: str
     name: str
+    needs: AccessRole | None
     text: str
     handler: Handler
     answer: Any = None  # Any: a TypedDict, or a list of them
@@ -40,9 +45,14 @@ class Route:
     query: Sequence[Parameter] = ()
     body: dict[str, Any] | None = None  # Any: JSON
     errors: tuple[tuple[int, str], ...] = ()
-    guarded: bool = False  # it knows itself whom to let in, on every listener
+    guarded: bool = False  # it knows a token of its own, besides the gate's
 
     @property
     def acts(self) -> bool:
-        """Whether it asks the engine to change anything: only the unix socket serves such a route."""
+        """Whether it asks the engine to change anything."""
         return self.method == "POST" and not self.guarded
+
+
+def refuse(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return a refusal in one sentence."""
+    return web.json_response({"error": sentence}, status=status, headers=headers)

@@ -1,16 +1,14 @@
-"""The HTTP server: page, API and event stream. Everything on the unix socket, reading only on loopback.
-
-The loopback listener answers only to its own names, so that no web page can talk to it through a rebound name.
-"""
+"""The HTTP server: page, API and event stream, on the unix socket and on TCP. Every path stands behind the gate."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from ssl import SSLContext
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -18,16 +16,23 @@ from supervisor.core.context import Context
 from supervisor.core.documents import FiguresDoc
 from supervisor.core.measured import Measured
 from supervisor.core.signals import OperatorAsked, Reply
+from supervisor.core.terms import AccessRole
+from supervisor.ports import AuditLog
+from supervisor.surfaces.access import Rules
 from supervisor.surfaces.listen import Taken
 from supervisor.surfaces.web.acting import Acting
 from supervisor.surfaces.web.alerting import Alerting
+from supervisor.surfaces.web.auditing import Auditing
+from supervisor.surfaces.web.connections import Connections
 from supervisor.surfaces.web.events import Events
+from supervisor.surfaces.web.gate import Gate, caller
 from supervisor.surfaces.web.openapi import openapi
 from supervisor.surfaces.web.page import Page
 from supervisor.surfaces.web.reading import Reading
-from supervisor.surfaces.web.routes import Handler, Route
+from supervisor.surfaces.web.routes import Handler, Route, refuse
 
 LARGEST_BODY = 64 * 1024
+HANDSHAKE = 5.0  # seconds for TLS
 HEADERS: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -39,7 +44,7 @@ HEADERS: Final = {
 
 
 class Server:
-    """Serves one engine. `url` is where people reach the page through a proxy, '' where they don't."""
+    """Serves one engine. `gate.rules` may be replaced while it runs."""
 
     def __init__(
         self,
@@ -48,9 +53,10 @@ class Server:
         ask: Callable[[OperatorAsked], Coroutine[Any, Any, Reply]],
         figures: Callable[[], FiguresDoc],
         metrics: Callable[[str], tuple[bytes, str]],
+        audit: AuditLog,
+        rules: Rules,
         *,
         ready: Callable[[], str],
-        url: str = "",
         measured: Measured | None = None,
         alerts: Callable[[object], str] = lambda _: "",
     ) -> None:
@@ -67,62 +73,88 @@ class Server:
         reading = Reading(context, stable, figures, measured or Measured())
         self.alerting = Alerting(alerts)
         self._page = Page(reading)
-        self._names = {"localhost", "127.0.0.1", "::1", urlsplit(url).hostname or "localhost"}
+        self.gate = Gate(rules)
         self._acting = Acting(ask)
         self._routes = [
             *reading.routes(),
             *self._acting.routes(),
+            *Auditing(audit).routes(),
             self.alerting.route(),
             Route(
                 "GET",
                 "/api/v1/events",
                 "events",
+                AccessRole.READ,
                 "What happens, as server-sent events of EventDoc; Last-Event-ID brings what was missed",
                 self.events.stream,
                 media="text/event-stream",
                 errors=((503, "too many readers"),),
             ),
-            Route("GET", "/api/v1/openapi.json", "openapi", "This document", self._openapi, dict[str, Any]),
-            Route("GET", "/metrics", "metrics", "Metrics for Prometheus", self._metrics, media="text/plain"),
-            Route("GET", "/healthz", "healthz", "Whether the process answers", _healthz, media="text/plain"),
+            Route(
+                "GET",
+                "/api/v1/openapi.json",
+                "openapi",
+                AccessRole.READ,
+                "This document",
+                self._openapi,
+                dict[str, Any],
+            ),
+            Route(
+                "GET",
+                "/metrics",
+                "metrics",
+                AccessRole.READ,
+                "Metrics for Prometheus",
+                self._metrics,
+                media="text/plain",
+            ),
+            Route("GET", "/healthz", "healthz", None, "Whether the process answers", _healthz, media="text/plain"),
             Route(
                 "GET",
                 "/readyz",
                 "readyz",
+                None,
                 "Whether it can watch and act",
                 self._readyz,
                 media="text/plain",
-                errors=((503, "it can't, and why"),),
+                errors=((503, "it can't, and for those who may read, why"),),
             ),
         ]
         self._document = openapi(self._routes)
         self._runners: list[web.AppRunner] = []
+        self._listeners: list[asyncio.Server] = []
 
-    async def listen(self, taken: Taken) -> None:
-        """Answer on sockets that were taken: everything on the unix socket, reading on loopback."""
-        await web.SockSite(await self._runner(acting=True), taken.unix).start()
+    async def listen(self, taken: Taken, tls: SSLContext | None = None) -> None:
+        """Answer on sockets that were taken, on TCP with TLS where it is given."""
+        await self._listen(taken.unix, None)
         if taken.tcp is not None:
-            await web.SockSite(await self._runner(acting=False), taken.tcp).start()
+            await self._listen(taken.tcp, tls)
 
-    async def _runner(self, *, acting: bool) -> web.AppRunner:
-        app = web.Application(client_max_size=LARGEST_BODY, middlewares=[_tidy] if acting else [_tidy, self._own_names])
+    async def _listen(self, taken: socket.socket, tls: SSLContext | None) -> None:
+        connections = Connections(lambda: _protocol(runner))
+        app = web.Application(client_max_size=LARGEST_BODY, middlewares=[connections.timed, _tidy])
         for route in self._routes:
-            handler = _read_only if route.acts and not acting else route.handler
-            app.router.add_route(route.method, route.path, handler)
-        self._page.mount(app)
+            app.router.add_route(route.method, route.path, self.gate.guarded(route.needs, route.handler))
+        for path, (needs, handler) in self._page.paths().items():
+            app.router.add_get(path, self.gate.guarded(needs, handler))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         self._runners.append(runner)
-        return runner
+        listener = await asyncio.get_running_loop().create_server(
+            connections, sock=taken, ssl=tls, ssl_handshake_timeout=HANDSHAKE if tls else None
+        )
+        self._listeners.append(listener)
 
     @property
     def ports(self) -> list[int]:
         """The TCP ports it listens on."""
-        found = [address for runner in self._runners for address in runner.addresses]
+        found = [taken.getsockname() for listener in self._listeners for taken in listener.sockets]
         return [address[1] for address in found if isinstance(address, tuple)]
 
     async def close(self) -> None:
         """Stop listening."""
+        for listener in self._listeners:
+            listener.close()
         self.events.close()
         await self._acting.close()
         for runner in self._runners:
@@ -138,25 +170,19 @@ class Server:
 
     async def _readyz(self, _: web.Request) -> web.Response:
         why = self._ready()
-        return web.json_response({"error": why}, status=503) if why else web.Response(text="ready\n")
+        if not why:
+            return web.Response(text="ready\n")
+        return refuse(503, why if caller().role else "not ready; who may read is told why")
 
-    @web.middleware
-    async def _own_names(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse a Host that is not ours: a rebound DNS name must not read the API."""
-        host = (request.host or "").rsplit(":", 1)[0].strip("[]")
-        if host not in self._names and not host.startswith("127."):
-            sentence = f"this listener answers to localhost only, not to '{host[:100]}'; name it in [supervisor] url"
-            return web.json_response({"error": sentence}, status=421)
-        return await handler(request)
+
+def _protocol(runner: web.AppRunner) -> web.RequestHandler:
+    if runner.server is None:
+        raise RuntimeError("the server is not set up")
+    return runner.server()
 
 
 async def _healthz(_: web.Request) -> web.Response:
     return web.Response(text="ok\n")
-
-
-async def _read_only(_: web.Request) -> web.Response:
-    sentence = "this listener only reads; operators use the unix socket (`sickbay` does)"
-    return web.json_response({"error": sentence}, status=403)
 
 
 @web.middleware
