@@ -169,6 +169,45 @@ class Incident:
     about: str = ""  # of a shared one: what its machines have in common, such as "zone a"
     verdict: Cause = Cause.INSTANCE  # what is wrong, as it was last judged
     sure: float = 0.0  # how likely that is; 0: not yet judged
+    fingerprint: str = ""  # the kind of trouble; '' while it is not known
+
+
+class Moment(StrEnum):
+    """When a dossier was put together."""
+
+    OPENING = "opening"  # of the incident
+    REMOVAL = "removal"  # right before its machine was set aside
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSeen:
+    """What a check said last, and since when it says so."""
+
+    name: str
+    status: str
+    since: datetime | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """What a person would look up first about an incident, as it was at one moment. Cleaned, masked and bounded."""
+
+    TABLE: ClassVar[str] = "dossier"
+    KEY: ClassVar[tuple[str, ...]] = ("incident", "moment")
+
+    incident: int
+    moment: Moment
+    at: datetime
+    why: str  # one sentence
+    signature: str  # how the machine fails, without what varies
+    checks: tuple[CheckSeen, ...] = ()
+    cloud: str = ""  # what the cloud and the load balancer say
+    changes: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()  # the last lines of its log or console, oldest first
+    log_at: datetime | None = None  # None: it was not read yet
+    log_trouble: str = ""  # why there is none
+    telling: str = ""  # the line of it that says most
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +390,7 @@ Record: TypeAlias = (
     | Image
     | Offering
     | Incident
+    | Dossier
     | Workflow
     | Step
     | Quarantine
@@ -373,6 +413,7 @@ RECORDS: tuple[type[Record], ...] = (
     Slot,
     Instance,
     Incident,
+    Dossier,
     Workflow,
     Step,
     Quarantine,
