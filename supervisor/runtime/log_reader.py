@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from supervisor.core.masking import masked_lines
+from supervisor.core.masking import masked, masked_lines
 from supervisor.core.signals import LogRead, ReadLog
 from supervisor.core.terms import Seconds
 from supervisor.core.text import clean
@@ -62,11 +62,14 @@ class LogReader:
         async with self._turn:
             try:
                 async with asyncio.timeout(LIMIT):
-                    lines = await cloud.logs(command.instance, LINES) if cloud is not None else ()
+                    if cloud is None:
+                        trouble = "not read: its fleet is not configured any more"
+                    else:
+                        lines = await cloud.logs(command.instance, LINES)
             except TimeoutError:
                 trouble = f"not read: no answer within {LIMIT:.0f}s"
             except ProviderError as error:
-                trouble = f"not read: {error}"
+                trouble = f"not read: {masked(clean(str(error)))}"
             except Exception as error:  # noqa: BLE001  # a provider's bug costs one log, and no more
                 log.warning("log.unread", instance=command.instance, error=f"{type(error).__name__}: {error}")
                 trouble = f"not read: {type(error).__name__}"
