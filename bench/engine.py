@@ -53,12 +53,13 @@ def records(count: int) -> Iterator[Record]:
         )  # fmt: skip
 
 
-def machines(count: int) -> tuple[Machine, ...]:
+def machines(count: int) -> dict[str, Machine]:
     """Return what the cloud lists."""
-    return tuple(
+    listed = (
         Machine(f"i-{n:06d}", "web", MachineState.RUNNING, "abc"[n % 3], "img", "1.0.0", "", True, TargetHealth.HEALTHY)
         for n in range(count)
     )
+    return {machine.id: machine for machine in listed}
 
 
 def engine(count: int) -> Engine:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import resource
 import shutil
 import signal
 import socket
@@ -22,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench import proc
 from supervisor.errors import SickbayError
 from supervisor.providers.local import WEB, LocalCloud, LocalOptions
 from supervisor.surfaces.client import Client
@@ -64,16 +64,12 @@ def free_port() -> int:
 
 def figures(pid: int) -> tuple[float, float, int, int]:
     """Return a process's CPU seconds, resident MiB, descriptors and threads."""
-    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(stat[11]) + int(stat[12])
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    return ticks / 100, pages * resource.getpagesize() / 2**20, descriptors, int(stat[17])
+    return proc.cpu(pid), proc.resident(pid) / 2**20, proc.descriptors(pid), proc.threads(pid)
 
 
 def prober_of(pid: int) -> int:
     """Return the prober's pid."""
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+    return proc.children(pid)[0]
 
 
 def wait_until_steady(client: Client, machines: int) -> dict[str, Any]:

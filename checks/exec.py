@@ -22,7 +22,14 @@ class ExecCheck(Check, kind="exec"):
 
     isolated: ClassVar[bool] = True
 
-    command: Annotated[tuple[str, ...], Field(min_length=1, max_length=256)]
+    command: Annotated[
+        tuple[str, ...],
+        Field(
+            min_length=1,
+            max_length=256,
+            examples=[["/usr/lib/nagios/plugins/check_ping", "-H", "{address}", "-w", "100,20%", "-c", "500,60%"]],
+        ),
+    ]
     """The program's absolute path and its arguments, one item each; there is no shell. `{address}`, `{id}`, `{fleet}`,
     `{zone}`, `{image}` and `{version}` stand for the instance's; `{{` and `}}` for the braces themselves. The program
     must belong to root or to the daemon's user, and nobody else may be able to write to it."""

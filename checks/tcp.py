@@ -10,7 +10,7 @@ from supervisor.api import Answer, AskingCheck, CheckResult, TcpAnswer, TcpQuest
 class TcpCheck(AskingCheck, kind="tcp"):
     """Connect to a port of the instance; send something and expect something back, if asked to."""
 
-    port: Annotated[int, Field(ge=1, le=65535)]
+    port: Annotated[int, Field(ge=1, le=65535, examples=[5432])]
     """The port at the instance's address."""
     send: str = ""
     """What to send once connected."""

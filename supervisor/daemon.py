@@ -10,6 +10,7 @@ import contextlib
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -18,19 +19,22 @@ from supervisor import __version__
 from supervisor.api import Instance, Report
 from supervisor.config import Config, load, peek_plugin_paths
 from supervisor.config.models import SentinelTable
-from supervisor.core.documents import FiguresDoc
+from supervisor.core.documents import FiguresDoc, SurfaceDoc
 from supervisor.core.machine import Offer
 from supervisor.core.model import Identity, Offering
 from supervisor.core.settings import Settings
-from supervisor.core.signals import SelfReported, SentinelReported
+from supervisor.core.signals import AskNow, HeartbeatsDeaf, HeartbeatsReported, SelfReported, SentinelReported
 from supervisor.core.terms import Seconds
 from supervisor.errors import CloudSilent, ConfigError, ProviderError, SickbayError
-from supervisor.plugins import Catalogue, discover, refuse_foreign_supervisor
+from supervisor.plugins import Catalogue, discover, read_sources, refuse_foreign_supervisor
 from supervisor.ports import Chat, Cloud
+from supervisor.runtime.alertmanager import Alertmanager, AlertmanagerSpec
 from supervisor.runtime.checkhost import CheckHosts, CheckSpec
 from supervisor.runtime.clock import SystemClock
+from supervisor.runtime.ears import Ears
 from supervisor.runtime.garbage import keep_short
 from supervisor.runtime.notify import notify, watchdog_interval
+from supervisor.runtime.rehearsal import rehearse
 from supervisor.runtime.reports import Reports
 from supervisor.runtime.sentinels import Sentinels, SentinelSpec
 from supervisor.runtime.service import Service
@@ -38,6 +42,7 @@ from supervisor.store import HistoryFiles, SqliteStore, Writer
 from supervisor.surfaces.chats import open_chats
 from supervisor.surfaces.listen import take
 from supervisor.surfaces.metrics import Metrics
+from supervisor.surfaces.mqtt import Broker, listen, open_broker
 from supervisor.surfaces.web import Server
 
 log = structlog.get_logger()
@@ -72,6 +77,9 @@ class Daemon:
         self._reloading: asyncio.Task[None] | None = None
         self._service: Service | None = None
         self._reports: Reports | None = None
+        self.ears = Ears(self._fleet_of, self._ask_now, self._report, self._notice)
+        self._server: Server | None = None
+        self.alertmanager = Alertmanager(lambda: self._reports.names() if self._reports is not None else {})
 
     @property
     def service(self) -> Service:
@@ -94,6 +102,7 @@ class Daemon:
             taken = take(self.config.socket, self.config.listen)
             undo.callback(taken.close)
             self._chats = open_chats(self.config)
+            token = alert_token(self.config)
             self.clouds = self._open_clouds(self.config, {})
             kept = {r.fleet: r for r in records if isinstance(r, Offering)}
             settings = await resolved(self.config, self.clouds, kept)
@@ -111,11 +120,14 @@ class Daemon:
                 if self.config.history_kept
                 else None,
             )
-            self._reports = Reports(service.engine.ctx)
+            self._reports = Reports(service.engine.ctx, self.alertmanager.of, self.ears.said)
+            self._listen_to(open_broker(self.config, self._uid))
             keep_short()
-            metrics = Metrics(service, {"prober": self.hosts.prober.stats, "plugins": self.hosts.plugins.stats})
+            metrics = Metrics(
+                service, {"prober": self.hosts.prober.stats, "plugins": self.hosts.plugins.stats}, self.ears
+            )
             service.listeners.append(metrics.listen)
-            server = Server(
+            server = self._server = Server(
                 service.engine.ctx,
                 service.loop.stable,
                 service.ask,
@@ -123,7 +135,10 @@ class Daemon:
                 metrics.render,
                 ready=self._unready,
                 url=self.config.url,
+                measured=service.measured,
+                alerts=self.alertmanager.take,
             )
+            server.alerting.use(token)
             service.listeners.append(server.events.publish)
             await server.listen(taken)
             try:
@@ -131,6 +146,8 @@ class Daemon:
                     group.create_task(self.hosts.run(), name="check hosts")
                     group.create_task(service.run(), name="service")
                     group.create_task(self.sentinels.run(), name="sentinels")
+                    group.create_task(self.ears.run(), name="ears")
+                    group.create_task(self.alertmanager.run(), name="alertmanager")
                     group.create_task(self._watchdog(), name="watchdog")
                     self.ready.set()
                     notify("READY=1", "STATUS=watching")
@@ -184,10 +201,16 @@ class Daemon:
             ]
             for name, fleet in self.config.fleets.items()
         }
-        self.hosts.configure(fleets, self.config.plugin_paths)
+        self.hosts.configure(fleets, self.catalogue.sources)
         self.sentinels.configure(
             [sentinel(table) for table in self.config.sentinels],
             [check.interval for fleet in self.config.fleets.values() for check in fleet.checks],
+        )
+        table = self.config.alertmanager
+        self.alertmanager.configure(
+            AlertmanagerSpec(
+                table.instance_label, table.url, table.interval.total_seconds(), table.keep.total_seconds()
+            )
         )
 
     def reload(self) -> None:
@@ -220,10 +243,15 @@ class Daemon:
         notify("READY=1")
 
     async def _take_anew(self) -> None:
+        folders = peek_plugin_paths(self.config.path)
+        if folders:
+            await rehearse(self.config.path, self.catalogue.sources, read_sources(folders))
         config, self.catalogue = read_config(self.config.path)
         self._refuse_moves(config)
         old = {name: (f.policy.terms, self.clouds[name]) for name, f in self.config.fleets.items()}
+        token = alert_token(config)
         chats = open_chats(config, self.config, self._chats)
+        broker = open_broker(config, self._uid)
         clouds = self._open_clouds(config, old)
         try:
             kept = {r.fleet: r for r in self.service.engine.ctx.world.all(Offering)}
@@ -234,7 +262,10 @@ class Daemon:
         used = self.clouds, self._chats
         self.config, self.clouds, self._chats = config, clouds, chats
         self._configure_hosts()
+        if self._server is not None:
+            self._server.alerting.use(token)
         self.service.reload(settings, clouds, chats)
+        self._listen_to(broker)
         self._drop(used[0], clouds)
         self._drop(used[1], chats)
 
@@ -255,13 +286,30 @@ class Daemon:
             raise ConfigError("\n".join(moved))
 
     def _benched(self, sentence: str) -> None:
+        self._notice("plugin.benched", sentence)
+
+    def _notice(self, kind: str, text: str) -> None:
         if self._service is not None:
-            self._service.notice("plugin.benched", sentence)
+            self._service.notice(kind, text)
+
+    def _listen_to(self, broker: Broker | None) -> None:
+        """Hear the machines' signs of life from this broker on; from one that is the same, as before."""
+        if broker is None:
+            self.ears.use(None, "", None)
+        else:
+            self.ears.use(broker, broker.root, partial(listen, broker))
+
+    def _fleet_of(self, instance: str) -> str | None:
+        chart = self.service.engine.ctx.charts.get(instance)
+        return None if chart is None else chart.fleet
+
+    def _ask_now(self, instance: str) -> None:
+        self.hosts.apply([AskNow((instance,))])
 
     def _reported(self, instance: Instance) -> Report:
         return self._reports.of(instance) if self._reports is not None else Report()
 
-    def _report(self, signal: SentinelReported | SelfReported) -> None:
+    def _report(self, signal: SentinelReported | SelfReported | HeartbeatsReported | HeartbeatsDeaf) -> None:
         if self._service is not None:
             self._service.report(signal)
 
@@ -284,6 +332,12 @@ class Daemon:
 
     def _figures(self) -> FiguresDoc:
         service, prober = self.service, self.hosts.prober.stats
+        surfaces: list[SurfaceDoc] = [
+            {"name": name, "waiting": len(service.outbox.waiting(name)), "trouble": trouble}
+            for name, trouble in service.outbox.troubles().items()
+        ]
+        if self.config.mqtt is not None:
+            surfaces.append({"name": "mqtt", "waiting": 0, "trouble": self.ears.deaf})
         return {
             "version": __version__,
             "config": str(self.config.path),
@@ -291,10 +345,7 @@ class Daemon:
             "warnings": list(self.config.warnings),
             "store": {"commits": service.loop.commits, "refuses": service.loop.refused},
             "steps_under_way": service.executor.busy,
-            "surfaces": [
-                {"name": name, "waiting": len(service.outbox.waiting(name)), "trouble": trouble}
-                for name, trouble in service.outbox.troubles().items()
-            ],
+            "surfaces": surfaces,
             "prober": {
                 "alive": prober.alive,
                 "restarts": prober.restarts,
@@ -306,6 +357,12 @@ class Daemon:
                 "lag_max": prober.last.get("lag_max", 0.0),
             },
         }
+
+
+def alert_token(config: Config) -> str:
+    """Return what Alertmanager's webhook must say on loopback, '' for none. Raises `ConfigError`."""
+    token = config.alertmanager.token
+    return "" if token is None else token.read(f"{config.path}: [alertmanager] token").get_secret_value()
 
 
 def sentinel(table: SentinelTable) -> SentinelSpec:

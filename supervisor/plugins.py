@@ -4,6 +4,9 @@ In this order: the built-in folders, the entry points of installed packages, the
 that is defined twice is an error that names both places. An entry point names a module, of which every check,
 remediation and provider is taken, or one class. In a folder, each `*.py` is a plugin, but for names that start with
 `_` or `test_`, and pytest's `conftest.py`: tests lie beside what they test.
+
+What a folder's files say is read once, and kept with the catalogue: the plugin host runs that text, not what lies on disk
+when it is started again, so that an edit counts after a reload and not before.
 """
 
 from __future__ import annotations
@@ -12,12 +15,13 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import linecache
 import os
 import pkgutil
 import stat
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points, packages_distributions
@@ -25,37 +29,45 @@ from pathlib import Path
 from types import ModuleType
 from typing import Generic, TypeVar, cast
 
-from supervisor.api import RESERVED_KEYS, Check, Remediation
+from supervisor.api import RESERVED_KEYS, Check, Remediation, StepPlan
+from supervisor.core.settings import RemediationPolicy
+from supervisor.core.soundness import flaw
+from supervisor.core.terms import Lifecycle
 from supervisor.core.text import clean
 from supervisor.errors import PluginError
 from supervisor.ports import Provider
 
 T = TypeVar("T")
 
+STARTS = frozenset({Lifecycle.PROBATION, Lifecycle.IN_SERVICE, Lifecycle.WITHDRAWN})
+"""Where a remediation may begin."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plugin(Generic[T]):
-    """One kind: its class, and where it comes from."""
+    """One kind: its class, and where it comes from. `source` is the text of a file of a plugin folder."""
 
     kind: str
     cls: type[T]
     origin: str
     builtin: bool
+    source: str = ""
 
 
 @dataclass(slots=True)
 class Catalogue:
-    """Everything that was found, by kind."""
+    """Everything that was found, by kind; `sources` are the texts of the folders' files, by path."""
 
     checks: dict[str, Plugin[Check]] = field(default_factory=dict)
     remediations: dict[str, Plugin[Remediation]] = field(default_factory=dict)
     providers: dict[str, type[Provider]] = field(default_factory=dict)
     provider_origins: dict[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
-def discover(paths: Sequence[Path] = ()) -> Catalogue:
-    """Find every plugin. Raises `PluginError` in one sentence."""
-    catalogue = Catalogue()
+def discover(paths: Sequence[Path] = (), *, sources: Mapping[str, str] | None = None) -> Catalogue:
+    """Find every plugin; with `sources`, the folders' files as they were read before. Raises `PluginError` in one sentence."""
+    catalogue = Catalogue(sources=read_sources(paths) if sources is None else sources)
     for package in ("checks", "remediations"):
         for module in _builtin(package):
             _take(catalogue, module, f"built-in {module.__name__.rpartition('.')[2]}.py", builtin=True)
@@ -66,10 +78,19 @@ def discover(paths: Sequence[Path] = ()) -> Catalogue:
         for point in sorted(entry_points(group=group), key=lambda p: p.name):
             origin = f"package {point.dist.name if point.dist else point.value}"
             _take_point(catalogue, _loaded(origin, point.load), point, origin)
-    for path in paths:
-        for file in _files(path):
-            _take(catalogue, _loaded(str(file), partial(_import_file, file)), str(file), builtin=False)
+    for file, text in catalogue.sources.items():
+        _take(catalogue, _loaded(file, partial(_run_source, file, text)), file, builtin=False, source=text)
     return catalogue
+
+
+def read_sources(paths: Sequence[Path]) -> dict[str, str]:
+    """Return the text of each plugin in these folders, by its path. Raises `PluginError` in one sentence."""
+    files = [file for path in paths for file in _files(path)]
+    return {str(file): _loaded(str(file), partial(_text, file)) for file in files}
+
+
+def _text(file: Path) -> str:
+    return importlib.util.decode_source(file.read_bytes())  # as Python reads it: a file may name its encoding
 
 
 def doc_of(cls: type) -> str:
@@ -77,6 +98,29 @@ def doc_of(cls: type) -> str:
     module = sys.modules.get(cls.__module__)
     text = vars(cls).get("__doc__") or (module.__doc__ if module else "") or ""
     return " ".join(inspect.cleandoc(text).partition("\n\n")[0].split())
+
+
+def planned(remediation: Remediation) -> RemediationPolicy:
+    """Return the frozen plan of a remediation. Raises `PluginError` for one that nobody should carry out."""
+    kind, cls = remediation.kind_name, type(remediation)
+    try:
+        plan, again = remediation.plan(), remediation.plan()
+    except Exception as error:
+        place = _place(error, inspect.getfile(cls))
+        raise PluginError(f"the remediation '{kind}' makes no plan: {_said(error)}{place}; mend it") from error
+    if not isinstance(plan, tuple) or not all(isinstance(step, StepPlan) for step in plan):
+        raise PluginError(
+            f"the remediation '{kind}': plan() returned {type(plan).__name__}, expected a tuple of StepPlan"
+        )
+    if plan != again:
+        raise PluginError(f"the remediation '{kind}' plans otherwise each time; expected plan() to be pure")
+    steps = tuple(step.planned() for step in plan)
+    wrong = flaw(steps, removes=cls.removes)
+    if not wrong and not frozenset() < cls.starts_from <= STARTS:
+        wrong = f"`starts_from` goes beyond {', '.join(sorted(STARTS))}; expected one or more of these"
+    if wrong:
+        raise PluginError(f"the remediation '{kind}': {wrong}")
+    return RemediationPolicy(kind, steps, cls.removes, cls.starts_from)
 
 
 def refuse_foreign_supervisor() -> None:
@@ -110,11 +154,15 @@ def _loaded(origin: str, load: Callable[[], T]) -> T:
     except PluginError:
         raise
     except (Exception, SystemExit) as error:
-        words = clean(next(iter(str(error).splitlines()), "")).removesuffix(".")
         remedy = "uninstall it" if origin.startswith("package ") else "take it out of [plugins] paths"
         raise PluginError(
-            f"{origin} can't be loaded: {type(error).__name__}: {words}{_place(error, origin)}; mend it or {remedy}"
+            f"{origin} can't be loaded: {_said(error)}{_place(error, origin)}; mend it or {remedy}"
         ) from error
+
+
+def _said(error: BaseException) -> str:
+    words = clean(next(iter(str(error).splitlines()), "")).removesuffix(".")
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def _place(error: BaseException, origin: str) -> str:
@@ -158,34 +206,34 @@ def _refuse_writable(path: Path) -> None:
         raise PluginError(f"{path} belongs to user {state.st_uid}, expected root or the daemon's user; run `chown`")
 
 
-def _import_file(path: Path) -> ModuleType:
-    name = f"_sickbay_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
+def _run_source(file: str, text: str) -> ModuleType:
+    name = f"_sickbay_plugin_{hashlib.sha256(os.path.realpath(file).encode()).hexdigest()[:12]}"
+    module = ModuleType(name)
+    module.__file__ = file
+    code = compile(text, file, "exec", dont_inherit=True)
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)  # tracebacks show what runs
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    exec(code, vars(module))  # noqa: S102  # this is what importing does; the text was read before
     return module
 
 
-def _take(catalogue: Catalogue, module: ModuleType, origin: str, *, builtin: bool) -> None:
+def _take(catalogue: Catalogue, module: ModuleType, origin: str, *, builtin: bool, source: str = "") -> None:
     for cls in vars(module).values():
         if inspect.isclass(cls) and cls.__module__ == module.__name__:
-            _take_class(catalogue, cls, origin, builtin=builtin)
+            _take_class(catalogue, cls, origin, builtin=builtin, source=source)
     if (provider := getattr(module, "PROVIDER", None)) is not None:
         _add_provider(catalogue, provider, origin)
 
 
-def _take_class(catalogue: Catalogue, cls: type, origin: str, *, builtin: bool) -> bool:
+def _take_class(catalogue: Catalogue, cls: type, origin: str, *, builtin: bool, source: str = "") -> bool:
     """Take a check or a remediation; return whether it is one."""
     if inspect.isabstract(cls):
         return False
     if issubclass(cls, Check):
         _refuse_reserved(cls, origin)
-        _add(catalogue.checks, Plugin(_kind(cls.kind_name, cls, origin), cls, origin, builtin))
+        _add(catalogue.checks, Plugin(_kind(cls.kind_name, cls, origin), cls, origin, builtin, source))
     elif issubclass(cls, Remediation):
-        _add(catalogue.remediations, Plugin(_kind(cls.kind_name, cls, origin), cls, origin, builtin))
+        _add(catalogue.remediations, Plugin(_kind(cls.kind_name, cls, origin), cls, origin, builtin, source))
     else:
         return False
     return True

@@ -11,7 +11,7 @@ from supervisor.core.requests import Launch, Request
 from supervisor.core.settings import CheckPolicy, FleetPolicy, Guards, Judgement, RemediationPolicy, Settings
 from supervisor.core.signals import OperatorAsked, OperatorVerb, Reply
 from supervisor.core.terms import FleetState, Lifecycle, Mode, Role
-from supervisor.plugins import discover
+from supervisor.plugins import discover, planned
 from supervisor.runtime.service import Service
 from supervisor.sim.run import Stage, until
 from supervisor.sim.time import VirtualClock
@@ -27,9 +27,7 @@ TWO_CHECKS = (ALIVE, LISTENS)
 @cache  # the plugins stay as they are, and finding them costs as much as an hour of virtual time
 def rung(kind: str) -> RemediationPolicy:
     """Return a built-in remediation's plan, from its plugin."""
-    cls = discover().remediations[kind].cls
-    plan = tuple(step.planned() for step in cls().plan())
-    return RemediationPolicy(kind, plan, cls.removes, cls.starts_from)
+    return planned(discover().remediations[kind].cls())
 
 
 def fleet(desired: int = 6, *, ladder: tuple[str, ...] = ("replace",), **changes: Any) -> FleetPolicy:

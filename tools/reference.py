@@ -63,6 +63,7 @@ REMEDIATIONS = """\
 `remediation` of [`[fleet.NAME]`](config.md#fleetname) is a ladder of these: `["restart", "replace"]`, or tables with
 `kind` and options. Each is a plan of named steps, frozen in the journal when an incident begins to act, so that a
 crash resumes at a step. A step marked *optional* is skipped, and noted, where a floor forbids it; any other waits.
+[Write your own](../howto/write-a-remediation.md).
 
 """
 
@@ -242,7 +243,36 @@ def _checks(document: Json, catalogue: Catalogue) -> str:
         piece = document["$defs"][f"check.{kind}"]
         own = {key: node for key, node in piece["properties"].items() if key not in CheckKeys.model_fields}
         text += f"## `{kind}`\n\n{_story(plugin.cls)}\n\n" + _table(document, own, piece["required"])
+        if "```toml" not in text.rpartition("\n## ")[2]:  # else it says in its own words how it is used
+            text += f"```toml\n{example(document, kind)}```\n\n"
     return text
+
+
+def example(document: Json, kind: str) -> str:
+    """Return the shortest table of a check: what it must have, by the key's own example or a value that it allows."""
+    piece = document["$defs"][f"check.{kind}"]
+    own = [key for key in piece["required"] if key not in CheckKeys.model_fields]
+    lines = [f"{key} = {json.dumps(_some(_resolved(document, piece['properties'][key])))}\n" for key in own]
+    return f'[[fleet.web.check]]\nkind = "{kind}"\n{"".join(lines)}interval = "10s"\ntimeout = "3s"\n'
+
+
+def _some(node: Json) -> object:
+    """Return a value that a key allows."""
+    match node:
+        case {"examples": [first, *_]}:
+            return first
+        case {"enum": [first, *_]}:
+            return first
+        case {"anyOf": [first, *_]} | {"oneOf": [first, *_]}:
+            return _some(first)
+        case {"type": "integer" | "number"}:
+            return node.get("minimum", 1)
+        case {"type": "boolean"}:
+            return True
+        case {"type": "array", "items": dict(items)}:
+            return [_some(items)]
+        case _:
+            return "some text"
 
 
 def _remediations(document: Json, catalogue: Catalogue) -> str:
@@ -251,6 +281,8 @@ def _remediations(document: Json, catalogue: Catalogue) -> str:
         piece = document["$defs"][f"remediation.{kind}"]
         own = {key: node for key, node in piece["properties"].items() if key != "kind"}
         text += f"## `{kind}`\n\n{_story(plugin.cls)}\n\n{_plan(plugin)}" + _table(document, own, piece["required"])
+        ladder = f'["{kind}"]' if plugin.cls.removes else f'["{kind}", "replace"]'
+        text += f"```toml\n[fleet.web]\nremediation = {ladder}\n```\n\n"
     return text
 
 

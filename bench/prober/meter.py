@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import proc
+
 V1 = Path("/sys/fs/cgroup/cpuacct")
 V2 = Path("/sys/fs/cgroup")
 TICK = 1 / os.sysconf("SC_CLK_TCK")
@@ -136,7 +138,7 @@ class ProcessTree(Group):
         user = system = 0.0
         for pid in self.members():
             with suppress(*GONE):
-                fields = [int(field) for field in _fields(pid)[11:15]]
+                fields = [int(field) for field in proc.fields(pid)[11:15]]
                 user += (fields[0] + fields[2]) * TICK
                 system += (fields[1] + fields[3]) * TICK
         return Cpu(user + system, user, system)
@@ -150,7 +152,7 @@ class ProcessTree(Group):
         children: dict[int, list[int]] = defaultdict(list)
         for entry in Path("/proc").iterdir():
             with suppress(*GONE):
-                children[int(_fields(int(entry.name))[1])].append(int(entry.name))
+                children[int(proc.fields(int(entry.name))[1])].append(int(entry.name))
         found: set[int] = set()
         ahead = [pid for pid in self._roots if Path(f"/proc/{pid}").exists()]
         while ahead:
@@ -158,11 +160,6 @@ class ProcessTree(Group):
             found.add(pid)
             ahead += children[pid]
         return found
-
-
-def _fields(pid: int) -> list[str]:
-    """Return a process's fields from its state on, the third of `stat`."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def group(name: str) -> Group:

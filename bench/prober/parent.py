@@ -51,7 +51,7 @@ async def serve(offer: dict[str, Any]) -> None:  # Any: JSON
     host = ChildHost("prober", watched, queue)
     options = dict(offer["check"])
     kind = options.pop("kind")
-    host.configure({FLEET: [CheckSpec("check", kind, options, INTERVAL, TIMEOUT, builtin=True)]}, ())
+    host.configure({FLEET: [CheckSpec("check", kind, options, INTERVAL, TIMEOUT, builtin=True)]}, {})
     async with asyncio.TaskGroup() as group:
         group.create_task(host.run())
         group.create_task(read(queue, counts))

@@ -6,10 +6,10 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
+from bench import proc
 from bench.prober.checker import Checker, Offer, Unusable, Work
 from bench.prober.meter import Group
 
@@ -42,12 +42,11 @@ class Sickbay(Checker):
 
     def accounts(self, process: Popen[bytes], group: Group) -> Mapping[str, Group]:
         """Put the prober into an account of its own, within the whole: it is the parent's only child."""
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         until = time.monotonic() + STARTS_WITHIN
         while time.monotonic() < until and process.poll() is None:
-            if pids := children.read_text().split():
+            if pids := proc.children(process.pid):
                 prober = group.part("prober")
-                prober.join(int(pids[0]))
+                prober.join(pids[0])
                 return {PROBER: prober, WHOLE: group}
             time.sleep(0.01)
         raise Unusable("the prober does not start")

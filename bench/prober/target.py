@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from bench import proc
 from bench.prober.checker import Unusable, Work
 
 PORT = 8080
@@ -135,5 +136,4 @@ class Target:
 
 
 def _hung_up() -> int:
-    names, values = (line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line[:4] == "Tcp:")
-    return int(values[names.index("AttemptFails")])
+    return proc.tcp("AttemptFails")

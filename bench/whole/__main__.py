@@ -3,7 +3,7 @@
     python -m bench.whole [--machines 100000] [--seconds 120] [--out folder]
 
 As root: it moves into a network namespace of its own, where nobody tracks connections. nginx answers for every machine; it
-runs on the same cores, and is not counted. Phases: all well; one in twenty silent; one in five hanging up; nobody there
+runs on the same cores, and is not counted. Phases: all well; the configuration read anew; one in twenty silent; one in five hanging up; nobody there
 for a minute; well again; the daemon started anew.
 """
 
@@ -23,12 +23,13 @@ from bench.prober import namespace
 from bench.prober.checker import Unusable
 from bench.whole.daemon import Daemon, hurry
 from bench.whole.picture import picture
+from bench.whole.starts import Starts
 from bench.whole.target import Target
 from bench.whole.watch import Second, summary, watch
 
 SETTLE = 30.0
 SHIFT = 15.0
-PHASES = ("well", "hanging", "refusing", "nobody", "again", "restarted")
+PHASES = ("well", "reloaded", "hanging", "refusing", "nobody", "again", "restarted")
 
 
 def main() -> None:
@@ -76,7 +77,7 @@ def main() -> None:
         kept["seconds"] = {name: [asdict(second) for second in seconds] for name, seconds in seen.items()}
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "whole.json").write_text(json.dumps(kept, indent=1) + "\n")
-        (arguments.out / "whole.svg").write_text(picture(seen))
+        (arguments.out / "whole.svg").write_text(picture(seen, arguments.machines))
 
 
 def weigh_empty(folder: Path, mode: str) -> int:
@@ -94,15 +95,17 @@ def play(
     daemon: Daemon, target: Target, machines: int, seconds: float, phases: tuple[str, ...]
 ) -> dict[str, list[Second]]:
     """Go through the phases."""
-    zero = time.monotonic()
+    zero, starts = time.monotonic(), Starts()
     seen: dict[str, list[Second]] = {}
     daemon.start()
     print(f"up after {time.monotonic() - zero:.1f}s", flush=True)
-    seen["start"] = watch(daemon, SETTLE, zero)
+    seen["start"] = watch(daemon, starts, SETTLE, zero)
     print("start     ", {key: round(value, 4) for key, value in summary(seen["start"]).items()}, flush=True)
     for name in phases:
         lasts = seconds
         match name:
+            case "reloaded":
+                daemon.reload()
             case "hanging":
                 target.hang(range(0, machines, 20))
             case "refusing":
@@ -119,8 +122,10 @@ def play(
                 daemon.stop()
                 daemon.start()
         if name in ("hanging", "refusing"):  # what the change itself does to nginx is told apart
-            seen[f"to {name}"] = watch(daemon, SHIFT, zero)
-        seen[name] = watch(daemon, lasts, zero)
+            seen[f"to {name}"] = watch(daemon, starts, SHIFT, zero)
+        if name in ("reloaded", "restarted"):  # and what waits till everybody has come round once
+            seen[f"to be {name}"] = watch(daemon, starts, SHIFT, zero)
+        seen[name] = watch(daemon, starts, lasts, zero)
         print(f"{name:12}", {key: round(value, 4) for key, value in summary(seen[name]).items()}, flush=True)
     return seen
 

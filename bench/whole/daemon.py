@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bench import proc
 from bench.whole.provider import listed
 from bench.whole.target import PORT
 from supervisor.core.model import Instance, Record, Slot
@@ -20,8 +21,6 @@ from supervisor.core.terms import Lifecycle
 from supervisor.store import SqliteStore
 
 LISTEN = 8750
-TICK = 1 / os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
 CONFIG = """
 [supervisor]
 mode = "{mode}"
@@ -137,6 +136,11 @@ class Daemon:
         finally:
             connection.close()
 
+    def reload(self) -> None:
+        """Have it read its configuration again."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
+
     def stop(self) -> float:
         """End it as systemd would; return how long it took."""
         if self._process is None:
@@ -161,12 +165,11 @@ def hurry(pid: int, nice: int) -> None:
 
 
 def _usage(pid: int) -> Usage:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return Usage((int(fields[11]) + int(fields[12])) * TICK, int(fields[21]) * PAGE)
+    return Usage(proc.cpu(pid), proc.resident(pid))
 
 
 def _prober_of(pid: int) -> int:
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        if b"--name\0prober" in Path(f"/proc/{child}/cmdline").read_bytes():
-            return int(child)
+    for child in proc.children(pid):
+        if b"--name\0prober" in proc.command(child):
+            return child
     raise OSError("no prober yet")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.whole.daemon import Daemon
+from bench.whole.starts import Starts
 
 LINE = re.compile(rb"^(sickbay_\w+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 PAGES_EVERY = 15
@@ -32,6 +33,7 @@ class Second:
     step: float  # spent deciding
     age: float  # mean age of a batch's newest result when the engine took it
     scrape: float  # how long /metrics took
+    busiest: float  # starts a second, in the busiest tenth of it
 
 
 def scraped(text: bytes) -> dict[str, float]:
@@ -43,9 +45,10 @@ def scraped(text: bytes) -> dict[str, float]:
     return found
 
 
-def watch(daemon: Daemon, seconds: float, zero: float) -> list[Second]:
+def watch(daemon: Daemon, starts: Starts, seconds: float, zero: float) -> list[Second]:
     """Watch for so long; also read the page now and then, as somebody would."""
     seen: list[Second] = []
+    starts.take()
     last, before, last_at = scraped(daemon.get("/metrics")[0]), daemon.usage(), time.monotonic()
     ends, looks = last_at + seconds, 0
     while time.monotonic() < ends:
@@ -80,6 +83,7 @@ def watch(daemon: Daemon, seconds: float, zero: float) -> list[Second]:
                 step=rate("sickbay_engine_step_seconds_sum"),
                 age=ages / batches if batches else 0.0,
                 scrape=took,
+                busiest=starts.take(),
             )
         )
         last, before, last_at = now, usage, at
@@ -90,14 +94,16 @@ def summary(seen: Sequence[Second]) -> dict[str, float]:
     """Return what a stretch comes to."""
     lags = sorted(second.lag_p99 for second in seen)
     cpu = [second.supervisor + second.prober for second in seen]
+    started = sum(second.started for second in seen) / len(seen)
     return {
         "seconds": len(seen),
         "cores": sum(cpu) / len(cpu),
         "supervisor": sum(second.supervisor for second in seen) / len(seen),
         "prober": sum(second.prober for second in seen) / len(seen),
         "most_cores": max(cpu),
-        "started": sum(second.started for second in seen) / len(seen),
-        "uneven": max(second.started for second in seen) / max(1.0, min(second.started for second in seen)),
+        "started": started,
+        "busiest_second": max(second.started for second in seen) / max(1.0, started),
+        "busiest_tenth": max(second.busiest for second in seen) / max(1.0, started),
         "missed": sum(second.missed for second in seen),
         "lag_p99_median": median(lags),
         "lag_p99_most": lags[-1],

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
-from supervisor.api import Check, Instance
 from supervisor.cli.base import (
     DEFAULT_CONFIG,
     TROUBLE,
@@ -24,67 +22,8 @@ from supervisor.cli.base import (
 from supervisor.cli.explained import print_fleet, print_instance
 from supervisor.cli.looked_up import print_dossiers
 from supervisor.cli.shown import print_status
-from supervisor.config import ConfiguredCheck
 from supervisor.core.text import clean
-from supervisor.daemon import read_config
 from supervisor.errors import OperatorError
-from supervisor.runtime.probe import NetworkProbe
-from supervisor.runtime.runner import Ran, run_check
-
-AT_ONCE = 32
-
-
-@app.command()
-def check(
-    fleet: Annotated[str, typer.Argument(help="The fleet's name.")],
-    instance: Annotated[str, typer.Option("--instance", "-i", help="Only this instance.")] = "",
-    name: Annotated[str, typer.Option("--check", help="Only this check.")] = "",
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
-    """Run the fleet's checks now, from here, once; exit 1 when one of them does not pass."""
-    with sentences():
-        checked, catalogue = read_config(config)
-        if fleet not in checked.fleets:
-            raise OperatorError(f"no fleet '{fleet}' is configured; known: {', '.join(checked.fleets)}")
-        known = client(config).get(f"/api/v1/fleets/{quote(fleet, safe='')}")["instances"]
-        targets = [
-            Instance(i["id"], i["fleet"], i["address"], i["zone"], i["image"], i["version"])
-            for i in known
-            if i["address"] and i["lifecycle"] not in ("quarantined", "boot_failed") and instance in ("", i["id"])
-        ]
-        specs = [c for c in checked.fleets[fleet].checks if name in ("", c.name)]
-        if not targets or not specs:
-            raise OperatorError(f"nothing to check: {len(targets)} instances and {len(specs)} checks match")
-        made = [(spec, catalogue.checks[spec.kind].cls(**spec.options)) for spec in specs]
-
-        async def all_of_them() -> list[tuple[Instance, str, Ran]]:
-            probe = NetworkProbe()
-            turn = asyncio.Semaphore(AT_ONCE)  # programs may be among them, and waiting here costs no check its time
-
-            async def one_of_them(target: Instance, spec: ConfiguredCheck, one: Check) -> tuple[Instance, str, Ran]:
-                async with turn:
-                    return target, spec.name, await run_check(one, target, probe, spec.timeout)
-
-            try:
-                return await asyncio.gather(
-                    *(one_of_them(target, spec, one) for target in targets for spec, one in made)
-                )
-            finally:
-                await probe.close()
-
-        found = asyncio.run(all_of_them())
-    rows = [
-        (t.id, t.zone, n, str(r.result.status), f"{(r.done - r.sent) * 1000:.1f}ms", r.result.text) for t, n, r in found
-    ]
-    if as_json:
-        keys = ("instance", "zone", "check", "status", "took", "text")
-        metrics = [dict(r.result.metrics) for _, _, r in found]
-        print_json([{**dict(zip(keys, row, strict=True)), "metrics": m} for row, m in zip(rows, metrics, strict=True)])
-    else:
-        print_table(("instance", "zone", "check", "status", "took", "text"), rows)
-    if any(str(r.result.status) != "ok" for _, _, r in found):
-        raise typer.Exit(TROUBLE)
 
 
 @app.command()

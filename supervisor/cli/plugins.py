@@ -21,7 +21,7 @@ from supervisor.cli.base import (
     print_table,
     sentences,
 )
-from supervisor.cli.scaffold import WrongName, check_files, config_snippet, refuse_name, write
+from supervisor.cli.scaffold import WrongName, config_snippet, plugin_files, refuse_name, write
 from supervisor.config import peek_plugin_paths
 from supervisor.plugins import Catalogue, Plugin, discover, doc_of
 
@@ -35,6 +35,7 @@ class Kind(StrEnum):
     """What can be begun."""
 
     CHECK = "check"
+    REMEDIATION = "remediation"
 
 
 @plugins.callback(invoke_without_command=True)
@@ -70,23 +71,23 @@ def _rows(catalogue: Catalogue, what: str) -> Iterator[Row]:
 
 @plugins.command()
 def new(
-    what: Annotated[Kind, typer.Argument(metavar="check", help="What to begin: a check.")],
+    what: Annotated[Kind, typer.Argument(metavar="check|remediation", help="What to begin.")],
     name: Annotated[str, typer.Argument(help="Its kind: small letters, digits and _.")],
     folder: Annotated[Path, typer.Option(help="Where to write it.")] = Path("plugins"),
     config: OptionalConfigOption = None,
 ) -> None:
-    """Write a check that works, and its test, to begin with."""
+    """Write a check or a remediation that works, and its test, to begin with."""
     with sentences():
         known = peek_plugin_paths(config) if config else ()
         here = (folder.resolve(),) if folder.is_dir() and folder.resolve() not in known else ()
         try:
-            files = check_files(name, folder)
-            refuse_name(name, files, discover([*known, *here]))
+            files = plugin_files(what, name, folder)
+            refuse_name(what, name, files, discover([*known, *here]))
             write(files, folder)
         except WrongName as wrong:
             fail(str(wrong), WRONG_USE)
-    check, test = files
-    typer.echo(f"wrote a {what} and its test: {check}, {test}\n")
+    plugin, test = files
+    typer.echo(f"wrote a {what} and its test: {plugin}, {test}\n")
     typer.echo("Put this into config.toml, with your fleet's name:\n")
-    typer.echo(config_snippet(name, folder))
+    typer.echo(config_snippet(what, name, folder))
     typer.echo(f"next: python -m pytest {shlex.quote(str(test))}")

@@ -1,4 +1,4 @@
-"""The files that `sickbay plugins new` writes: a check that works, and its test. Called by the command line only."""
+"""The files that `sickbay plugins new` writes: a plugin that works, and its test. Called by the command line only."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from supervisor.api import Check, Remediation
 from supervisor.errors import SickbayError
-from supervisor.plugins import Catalogue
+from supervisor.plugins import Catalogue, Plugin
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -94,34 +96,130 @@ timeout = "3s"
 """
 
 
+REMEDIATION = '''\
+"""Restart a sick machine in place, having kept what it could tell."""
+
+from typing import ClassVar
+
+from supervisor.api import Plan, Remediation, StepPlan, Verb
+
+
+class {title}(Remediation, kind="{name}"):
+    """Take the machine out of the load balancer, keep its log, restart it, and bring it back."""
+
+    # Each field is a key of the rung's table, checked when the daemon starts; the text below it is its description.
+    evidence: bool = True
+    """Whether the log and the last results are kept first: a restart destroys what memory could tell."""
+
+    removes: ClassVar[bool] = False  # the machine stays in the fleet, so it costs no credit
+
+    def plan(self) -> Plan:
+        """Return the steps in order. Sickbay carries them out, and reads every guard before each of them."""
+        keep = (StepPlan(Verb.CAPTURE, optional=True),) if self.evidence else ()
+        return (
+            StepPlan(Verb.WITHDRAW, optional=True),  # left out where too few would serve
+            *keep,
+            StepPlan(Verb.RESTART),
+            StepPlan(Verb.WARM),  # wait until it passes its startup checks
+            StepPlan(Verb.REGISTER),
+            StepPlan(Verb.CONFIRM),  # wait until it is well in the load balancer
+        )
+'''
+
+REMEDIATION_TEST = '''\
+"""The remediation `{name}` on a simulated fleet: no network, no daemon, no wait. Run it with `python -m pytest`."""
+
+import pytest
+from supervisor.testing import Fault, heal
+
+from {name} import {title}
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_each_fault_is_healed_in_place(fault: Fault) -> None:
+    """The steps in their order, as the journal has them; nobody else stops serving."""
+    healing = heal({title}(), fault=fault)
+
+    assert "restarted" == healing.resolution
+    assert ["withdraw", "capture", "restart", "warm", "register", "confirm"] == healing.names
+    assert 5 == healing.served
+
+
+def test_without_evidence_nothing_is_kept() -> None:
+    """The options reach the plan."""
+    assert "capture" not in heal({title}(evidence=False)).names
+
+
+def test_the_next_rung_takes_over_what_a_restart_does_not_cure() -> None:
+    """In a ladder, as in config.toml."""
+    healing = heal({title}(), "replace", stubborn=True)
+
+    assert "replaced" == healing.resolution
+    assert ["warm"] == [step.name for step in healing.steps if step.result == "failed"]
+'''
+
+REMEDIATION_SNIPPET = """\
+[plugins]
+paths = ["{folder}"]
+
+[fleet.NAME]             # beside its other keys
+remediation = [{{ kind = "{name}", evidence = true }}, "replace"]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaffold:
+    """What a new plugin of one sort is begun with: three templates, and a good name."""
+
+    plugin: str
+    test: str
+    snippet: str
+    example: str
+
+
+SCAFFOLDS: Mapping[str, Scaffold] = {
+    "check": Scaffold(CHECK, TEST, SNIPPET, "queue_length"),
+    "remediation": Scaffold(REMEDIATION, REMEDIATION_TEST, REMEDIATION_SNIPPET, "gentle_restart"),
+}
+
+
 class WrongName(SickbayError):
     """The name of a new plugin can't be used."""
 
 
-def check_files(name: str, folder: Path) -> Mapping[Path, str]:
-    """Return the check and its test, by path. Raises `WrongName` when the name can't name both a kind and a module."""
+def plugin_files(what: str, name: str, folder: Path) -> Mapping[Path, str]:
+    """Return the plugin and its test, by path. Raises `WrongName` when the name can't name both a kind and a module."""
+    scaffold = SCAFFOLDS[what]
     if not NAME.fullmatch(name) or name.startswith("test_") or name == "conftest":
         raise WrongName(
-            f"{name!r} can't name a check; expected small letters, digits and '_', a letter first, at most 40, "
-            f"not beginning with 'test_', such as 'queue_length'"
+            f"{name!r} can't name a {what}; expected small letters, digits and '_', a letter first, at most 40, "
+            f"not beginning with 'test_', such as '{near(name) or scaffold.example}'"
         )
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
         raise WrongName(f"'{name}' is a word of Python's, and can't name a module; choose another name")
     title = "".join(word.capitalize() for word in name.split("_"))
     return {
-        folder / f"{name}.py": CHECK.format(name=name, title=title),
-        folder / f"test_{name}.py": TEST.format(name=name, title=title),
+        folder / f"{name}.py": scaffold.plugin.format(name=name, title=title),
+        folder / f"test_{name}.py": scaffold.test.format(name=name, title=title),
     }
 
 
-def refuse_name(name: str, files: Mapping[Path, str], catalogue: Catalogue) -> None:
+def near(name: str) -> str:
+    """Return the good name that is nearest to one that is not, "" where there is none: "Queue-Length" is queue_length."""
+    found = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_").removeprefix("test_")
+    return found if NAME.fullmatch(found) and found != "conftest" and not keyword.iskeyword(found) else ""
+
+
+def refuse_name(what: str, name: str, files: Mapping[Path, str], catalogue: Catalogue) -> None:
     """Raise `WrongName` for a name that is taken: by a file, a kind, or a module that the test would get instead."""
     for path in files:
         if path.exists():
             raise WrongName(f"{path} exists already, and is left as it is; choose another name or folder")
-    taken = catalogue.checks.get(name)
-    if taken is not None:
-        raise WrongName(f"a check of the kind '{name}' exists already ({taken.origin}); choose another name")
+    known: Mapping[str, Plugin[Check] | Plugin[Remediation]] = (
+        catalogue.checks if what == "check" else catalogue.remediations
+    )
+    if name in known:
+        raise WrongName(f"a {what} of the kind '{name}' exists already ({known[name].origin}); choose another name")
     if name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
         raise WrongName(f"'{name}' is the name of an installed Python module; choose another name")
 
@@ -138,6 +236,6 @@ def write(files: Mapping[Path, str], folder: Path) -> None:
         raise WrongName(f"{error.filename} can't be written ({error.strerror}); choose another --folder") from error
 
 
-def config_snippet(name: str, folder: Path) -> str:
-    """Return what config.toml needs for the check."""
-    return SNIPPET.format(name=name, folder=folder.resolve())
+def config_snippet(what: str, name: str, folder: Path) -> str:
+    """Return what config.toml needs for the plugin."""
+    return SCAFFOLDS[what].snippet.format(name=name, folder=folder.resolve())

@@ -36,7 +36,8 @@ def _everything(document: Json) -> Iterator[str]:
     for surface in document["surfaces"]:
         if surface["trouble"]:
             count = surface["waiting"]
-            yield f"{surface['name']}: {surface['trouble']}; {count} message{'s wait' if count != 1 else ' waits'}"
+            waiting = f"; {count} message{'s wait' if count != 1 else ' waits'}" if count else ""
+            yield f"{surface['name']}: {surface['trouble']}{waiting}"
     for warning in document["warnings"]:
         yield f"warning: {warning}"
     if document["unmanaged"]:
@@ -71,9 +72,12 @@ def _fleet(fleet: Json, mode: str, opened: Sequence[Json]) -> None:
     members = sorted(fleet["instances"], key=lambda i: (i["slot"] is None, i["slot"], i["id"]))
     struck = verdict["value"] if verdict["cause"] == "zone" else None
     zones = {i["zone"]: f"{i['zone']} !" if i["zone"] == struck else i["zone"] for i in members}
-    rows = [(i["slot"], i["id"], zones[i["zone"]], i["lifecycle"], i["health"], i["address"], _why(i)) for i in members]
+    rows = [
+        (i["slot"], i["id"], zones[i["zone"]], i["lifecycle"], i["health"], i["address"], _image(i), _why(i))
+        for i in members
+    ]
     if rows:
-        print_table(("slot", "instance", "zone", "lifecycle", "health", "address", ""), rows)
+        print_table(("slot", "instance", "zone", "lifecycle", "health", "address", "image", ""), rows)
     else:
         typer.echo("  no machine yet" if fleet["desired"] else "  no machine is wanted")
     for incident in opened:
@@ -90,6 +94,12 @@ def serving(fleet: Json) -> str:
         return f"UNKNOWN, not yet seen how many of {fleet['desired']} serve"
     suspect = f", {len(fleet['suspect'])} suspect" if fleet["suspect"] else ""
     return f"{fleet['state'].upper()}, {words(fleet['serving'], fleet['desired'])}{suspect}"
+
+
+def _image(instance: Json) -> str:
+    """Say which image it runs, and whether that is the one healing launches."""
+    status = instance["image_status"]
+    return f"{instance['version']}, {status}" if instance["version"] else str(status)
 
 
 def _why(instance: Json) -> str:

@@ -2,6 +2,15 @@
 
 from supervisor.config.fleets import ConfiguredCheck, FleetConfig
 from supervisor.config.load import Config, load, peek_plugin_paths, peek_socket
-from supervisor.config.models import SlackTable
+from supervisor.config.models import MqttTable, SlackTable
 
-__all__ = ["Config", "ConfiguredCheck", "FleetConfig", "SlackTable", "load", "peek_plugin_paths", "peek_socket"]
+__all__ = [
+    "Config",
+    "ConfiguredCheck",
+    "FleetConfig",
+    "MqttTable",
+    "SlackTable",
+    "load",
+    "peek_plugin_paths",
+    "peek_socket",
+]

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,8 +22,8 @@ from supervisor.config.source import Table
 from supervisor.core.machine import Offer
 from supervisor.core.settings import CheckPolicy, FleetPolicy, RemediationPolicy
 from supervisor.core.terms import Mode, Role, Scope
-from supervisor.errors import ProviderError
-from supervisor.plugins import Catalogue, Plugin
+from supervisor.errors import PluginError, ProviderError
+from supervisor.plugins import Catalogue, Plugin, planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +171,10 @@ class Fleets:
                 continue
             remediation: Remediation | None = self._reading.model(plugin.cls, where, data)
             if remediation is not None:
-                plan = tuple(step.planned() for step in remediation.plan())
-                made.append(RemediationPolicy(kind, plan, plugin.cls.removes, plugin.cls.starts_from))
+                try:
+                    made.append(planned(remediation))
+                except PluginError as error:
+                    self._reading.wrong(where, show(kind), str(error))
         return tuple(made)
 
     def _checks(self, path: tuple[str, ...], tables: object) -> tuple[ConfiguredCheck, ...]:
@@ -191,7 +193,35 @@ class Fleets:
                     "two checks of one fleet have this name; rename one",
                 )
             made.append(check)
+        for check in made:
+            self._members(path, check, {other.name: other for other in made}, tables)
         return tuple(made)
+
+    def _members(
+        self,
+        path: tuple[str, ...],
+        check: ConfiguredCheck,
+        known: Mapping[str, ConfiguredCheck],
+        tables: Sequence[Table],
+    ) -> None:
+        """See that a check which judges by others has them, and that none of these does so, too."""
+        members = check.passive.members if check.passive is not None else ()
+        place = next(i for i, t in enumerate(tables) if (t.get("name") or t.get("kind")) == check.name)
+        for name in members:
+            keys = [key for key, value in check.options.items() if isinstance(value, list) and name in value]
+            where: Place = (*path, "check", place, *keys[:1])
+            member = known.get(name)
+            if member is None:
+                there = ", ".join(sorted(known.keys() - {check.name}))
+                self._reading.wrong(where, show(name), f"no check of this fleet has this name; there are: {there}")
+            elif member.passive is not None and member.passive.members:
+                self._reading.wrong(where, show(name), "this check has members itself; name those instead")
+            elif check.role is Role.LIVENESS and member.scope is Scope.DEEP:
+                self._reading.wrong(
+                    where,
+                    show(name),
+                    f"is a deep check: what it depends on can't condemn a machine; give {check.name} another role",
+                )
 
     def _check(self, path: Place, table: Table) -> ConfiguredCheck | None:
         common = {k: v for k, v in table.items() if k in CheckKeys.model_fields}
@@ -222,6 +252,8 @@ class Fleets:
             self._reading.wrong(
                 (*path, "kind"), show(kind), f"{plugin.origin} has a passive check; only built-in kinds can be passive"
             )
+        if passive is not None and passive.needs and passive.needs not in self._reading.raw:
+            self._reading.wrong((*path, "kind"), show(kind), f"this kind needs a table [{passive.needs}]; add it")
         return ConfiguredCheck(
             name=keys.name or kind,
             kind=kind,
@@ -255,8 +287,8 @@ def fingerprint(plugin: Plugin[Check], check: Check, keys: CheckKeys, scope: Sco
     A built-in check's code is known by our own version. The file of a program that a check starts is not looked at:
     it may change at any moment, and `sickbay changed check NAME` tells of it.
     """
-    source = inspect.getsourcefile(plugin.cls)
-    code = __version__.encode() if plugin.builtin or source is None else Path(source).read_bytes()
+    file = None if plugin.builtin or plugin.source else inspect.getsourcefile(plugin.cls)
+    code = Path(file).read_bytes() if file else (plugin.source or __version__).encode()
     told = {
         "kind": plugin.kind,
         "options": check.model_dump(mode="json"),

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from supervisor.config.fleets import FleetConfig, Fleets
 from supervisor.config.models import (
+    AlertmanagerTable,
     ChatTable,
     ExplainingTable,
     GuardsTable,
     JudgementTable,
+    MqttTable,
     PluginsTable,
     QuarantineTable,
     SentinelTable,
@@ -31,7 +33,19 @@ from supervisor.plugins import Catalogue
 
 BUILT_IN = ("prober", "loopback")  # sentinels that are always there
 LONGEST_SOCKET = 107  # bytes: what the kernel's sockaddr_un holds
-TABLES = ("supervisor", "fleet", "sentinel", "judgement", "explaining", "guards", "quarantine", "chat", "plugins")
+TABLES = (
+    "supervisor",
+    "fleet",
+    "sentinel",
+    "judgement",
+    "explaining",
+    "guards",
+    "quarantine",
+    "chat",
+    "mqtt",
+    "alertmanager",
+    "plugins",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,8 @@ class Config:
     listen: tuple[str, int] | None
     plugin_paths: tuple[Path, ...]
     slack: SlackTable | None
+    mqtt: MqttTable | None
+    alertmanager: AlertmanagerTable
     url: str
     fleets: Mapping[str, FleetConfig]
     sentinels: tuple[SentinelTable, ...]
@@ -98,6 +114,8 @@ class _Reader(Reading):
         guards_table = self.model(GuardsTable, ("guards",))
         quarantine = self.model(QuarantineTable, ("quarantine",))
         chat = self.model(ChatTable, ("chat",))
+        mqtt = self._mqtt() if "mqtt" in self.raw else None
+        alertmanager = self.model(AlertmanagerTable, ("alertmanager",))
         plugins = self.model(PluginsTable, ("plugins",))
         speed = judgement_table.speed if judgement_table else 1.0
         judgement = to_core(judgement_table, Judgement, speed) if judgement_table else Judgement()
@@ -152,11 +170,25 @@ class _Reader(Reading):
             listen=listen,
             plugin_paths=tuple(self.relative(p) for p in plugins.paths),
             slack=chat.slack,
+            mqtt=mqtt,
+            alertmanager=alertmanager or AlertmanagerTable(),
             url=top.url,
             fleets=fleets,
             sentinels=sentinels,
             warnings=tuple(self.warnings),
         )
+
+    def _mqtt(self) -> MqttTable | None:
+        table = self.model(MqttTable, ("mqtt",))
+        if table is None:
+            return None
+        paths = {
+            key: self.relative(text) if (text := getattr(table, key)) else None for key in ("ca_file", "certificate")
+        }
+        for key, path in paths.items():
+            if path is not None and not path.is_file():
+                self.wrong(("mqtt", key), show(getattr(table, key)), "is not a file; put the certificate there, as PEM")
+        return table.model_copy(update={key: str(path) for key, path in paths.items() if path is not None})
 
     def _sentinels(self) -> tuple[SentinelTable, ...]:
         tables = self.raw.get("sentinel", [])

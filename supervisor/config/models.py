@@ -36,6 +36,10 @@ LOOPBACK = r"^$|^(?:127(?:\.[0-9]{1,3}){3}|\[?[0:]+1\]?):[0-9]{1,5}$"
 """For the JSON Schema; the loader looks closer, and says more."""
 
 ADDRESS = r"^(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}$"
+LOCAL = ("127.0.0.1", "::1", "localhost")
+BROKER = r"^(?:mqtts://[^/?#@\s]+|mqtt://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]{1,5})?)/?$"
+ROOT = r"^(?:[A-Za-z0-9._-]{1,64}/){0,8}$"
+CLIENT_ID = r"^[A-Za-z0-9_-]{0,64}$"
 LABEL = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
 MOST = 1_000_000
@@ -67,9 +71,20 @@ def _web_url(text: str) -> str:
 def _private_url(text: str) -> str:
     """Allow plain HTTP to this host only: a token travels with each request."""
     parts = urlsplit(text)
-    if parts.scheme != "https" and (parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "::1", "localhost")):
+    if parts.scheme != "https" and (parts.scheme != "http" or parts.hostname not in LOCAL):
         raise ValueError("expected an https URL (plain http only to this host)")
     return text if text.endswith("/") else text + "/"
+
+
+def _broker_url(text: str) -> str:
+    """Allow plain MQTT to this host only: whoever is on the way could beat for every machine."""
+    parts = urlsplit(text)
+    whole = parts.hostname and parts.path in ("", "/") and not parts.username and not parts.query and parts.port != 0
+    if not whole or parts.scheme not in ("mqtts", "mqtt"):
+        raise ValueError('expected a URL such as "mqtts://broker.internal:8883"')
+    if parts.scheme == "mqtt" and parts.hostname not in LOCAL:
+        raise ValueError("expected mqtts://, MQTT over TLS (plain mqtt:// only to this host)")
+    return text
 
 
 _Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -292,6 +307,62 @@ class SentinelTable(Model):
         return self
 
 
+class MqttTable(Model):
+    """The broker to which machines send their heartbeats."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"dependentRequired": {"certificate": ["key"], "key": ["certificate"], "user": ["password"], "password": ["user"]}}
+    )  # fmt: skip
+    url: Annotated[str, AfterValidator(_broker_url), Field(json_schema_extra={"pattern": BROKER})]
+    """`mqtts://HOST` or `mqtts://HOST:8883`; plain `mqtt://` to this host only."""
+    ca_file: str = ""
+    """PEM file of the authorities that the broker's certificate may come from; "" for the system's."""
+    certificate: str = ""
+    """PEM file of our own certificate, the name that the broker knows us by; "" for none."""
+    key: SecretRef | None = None
+    """The certificate's private key, as PEM."""
+    user: str = ""
+    """A user name, for brokers that want one."""
+    password: SecretRef | None = None
+    """Its password."""
+    root: Annotated[str, Field(pattern=ROOT)] = "sickbay/"
+    """What every topic begins with."""
+    client_id: Annotated[str, Field(pattern=CLIENT_ID)] = ""
+    """How the broker tells its clients apart; "" for one that stays the same with the state file."""
+
+    @property
+    def address(self) -> tuple[str, int, bool]:
+        """Host and port of the broker, and whether it is spoken to over TLS."""
+        parts = urlsplit(self.url)
+        tls = parts.scheme == "mqtts"
+        return parts.hostname or "", parts.port or (8883 if tls else 1883), tls
+
+    @model_validator(mode="after")
+    def _pairs(self) -> MqttTable:
+        if bool(self.certificate) != (self.key is not None):
+            raise ValueError("expected certificate and key together, or neither")
+        if bool(self.user) != (self.password is not None):
+            raise ValueError("expected user and password together, or neither")
+        if not self.address[2] and (self.certificate or self.ca_file):
+            raise ValueError('certificates need TLS; expected url = "mqtts://HOST"')
+        return self
+
+
+class AlertmanagerTable(Model):
+    """How alerts of Prometheus' Alertmanager come in, for the check `alertmanager`: its webhook, and asking it."""
+
+    instance_label: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "instance"
+    """The label that names the instance: by its id or its address, with a port or without."""
+    url: Annotated[str, AfterValidator(_web_url)] = ""
+    """Where Alertmanager answers, such as "http://alertmanager.example.org:9093": it is asked for all that fires; "" for never."""
+    interval: Pace = timedelta(seconds=30)
+    """How often it is asked. After three intervals without an answer nothing is known."""
+    token: SecretRef | None = None
+    """What its webhook says in `Authorization: Bearer`; without it, the webhook is taken on the unix socket only."""
+    keep: Duration = timedelta(hours=5)
+    """An alert of which only the webhook told ends when it is not repeated for so long: more than Alertmanager's `repeat_interval`."""
+
+
 TABLES: dict[str, type[BaseModel]] = {
     "supervisor": SupervisorTable,
     "judgement": JudgementTable,
@@ -299,6 +370,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "guards": GuardsTable,
     "quarantine": QuarantineTable,
     "chat": ChatTable,
+    "mqtt": MqttTable,
+    "alertmanager": AlertmanagerTable,
     "plugins": PluginsTable,
 }
 """The tables of the file, beside `[fleet.NAME]` and `[[sentinel]]`."""

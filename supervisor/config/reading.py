@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from supervisor.config.misread import misread
-from supervisor.config.models import ADDRESS, LABEL, NAME, SEMVER
+from supervisor.config.models import ADDRESS, CLIENT_ID, LABEL, NAME, ROOT, SEMVER
 from supervisor.config.source import Table, read_source
 from supervisor.core.text import clean
 from supervisor.errors import ConfigError
@@ -120,6 +120,8 @@ PATTERNS = {
     SEMVER: 'a version such as "1.4.0"',
     NAME: f"a name: {NAMED}",
     LABEL: f"a name: {NAMED}; dots may stand between them",
+    ROOT: 'the beginning of a topic, with a slash at its end, such as "sickbay/"',
+    CLIENT_ID: "letters, digits, '_' and '-', at most 64",
     ADDRESS: 'HOST:PORT such as "db.internal:5432"',
 }
 """What a pattern asks for."""

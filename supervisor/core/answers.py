@@ -110,7 +110,8 @@ def _effect(ctx: Context, fleet: Fleet, workflow: Workflow, row: Step, done: Don
         case Register():
             instance = ctx.world.need(Instance, request.instance)
             chart = fleet.chart(request.instance)
-            chart.registered_seen, chart.registered_after = None, ctx.now.boot
+            chart.registered_seen, chart.registered_after = False, ctx.now.boot
+            fleet.astir.add(request.instance)
             ctx.move(instance, Lifecycle.PROBATION)
             told = f"{request.instance} is in the load balancer"
         case Isolate():

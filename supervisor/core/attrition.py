@@ -72,7 +72,7 @@ def count(ctx: Context, fleet: Fleet) -> None:
     recent = [r for r in ctx.world.values(Removal) if r.fleet == fleet.policy.name and ctx.since(r.at) <= WINDOW]
     losses = [tuple(Label(*pair) for pair in removal.labels) for removal in recent]
     labels = {label for carried in losses for label in carried}
-    members = {label: len(population.carrying(label)) for label in labels}
+    members = {label: population.total(label) for label in labels}
     lot = worst(losses, members, len(population.members))
     if lot is not None and (fleet.lot is None or fleet.lot.label != lot.label) and not _is_known(ctx, fleet, lot):
         ctx.say("hardware.suspected", f"{fleet.policy.name}: {lot.words}", fleet.policy.name)

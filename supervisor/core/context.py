@@ -14,6 +14,7 @@ from math import ceil
 from supervisor.core.bucket import Bucket
 from supervisor.core.fleet import Fleet
 from supervisor.core.health import Chart
+from supervisor.core.hearing import Hearing
 from supervisor.core.model import (
     AuditEntry,
     Holder,
@@ -51,10 +52,10 @@ class Context:
         self.clock_set: datetime | None = None  # when somebody last set the wall clock, on the clock as it is now
         self.turn = Turn()
         self.sight = Sight(now)
+        self.hearing = Hearing()
         self.bucket = Bucket(now.boot)
         self.fleets: dict[str, Fleet] = {}
-        self.owners: dict[str, Fleet] = {}  # instance -> its fleet, for everyone who has a chart
-        self.charts: dict[str, Chart] = {}  # the same everyone, straight to the chart: for the hot path
+        self.charts: dict[str, Chart] = {}  # of every fleet: for the hot path
         self.slots_known: dict[
             str, tuple[int, int]
         ] = {}  # fleet -> slots wanted, and slot changes, when all were there
@@ -150,7 +151,6 @@ class Context:
             self.forget(fleet, instance.id)
             return
         chart = fleet.chart(instance.id)
-        self.owners[instance.id] = fleet
         self.charts[instance.id] = chart
         if instance.lifecycle is Lifecycle.WITHDRAWN:
             fleet.withdrawn.add(instance.id)
@@ -169,7 +169,6 @@ class Context:
 
     def forget(self, fleet: Fleet, instance: str) -> None:
         """Drop the in-memory side of an instance."""
-        self.owners.pop(instance, None)
         self.charts.pop(instance, None)
         fleet.drop(instance)
 

@@ -71,6 +71,21 @@ class InstanceDoc(TypedDict):
     incident: int | None
 
 
+class PointDoc(TypedDict):
+    """One measurement."""
+
+    at: str | None
+    value: float
+
+
+class MetricDoc(TypedDict):
+    """A number that a check measures of an instance, oldest point first; in base units, which its label may name."""
+
+    check: str
+    label: str
+    points: list[PointDoc]
+
+
 class VerdictDoc(TypedDict):
     """What is judged to be wrong with a fleet: a cause, and what the sick share ("zone", "a"; in `words`, "zone a").
 

@@ -33,6 +33,7 @@ from supervisor.core.rounds import Rounds
 from supervisor.core.settings import FleetPolicy, Settings
 from supervisor.core.signals import (
     Beat,
+    HeartbeatsDeaf,
     HeartbeatsReported,
     InventoryFailed,
     InventorySeen,
@@ -107,6 +108,7 @@ class Engine:
         for fleet in ctx.fleets.values():
             for name in study.study(ctx, fleet):
                 self._rounds.visit(fleet, name)
+        study.tell(ctx, ctx.hearing)
         self._score_self()
         ctx.sight.expect(self._rate, now.boot, ctx.settings.guards)
         self._watch_sight()
@@ -138,6 +140,7 @@ class Engine:
         ctx.world.rollback()
         ctx.turn = Turn()
         for name, fleet in ctx.fleets.items():
+            fleet.listed = None  # what was made of it did not happen
             members = ctx.world.members[name]
             for stranger in sorted(fleet.charts.keys() - members):
                 ctx.forget(fleet, stranger)
@@ -177,6 +180,8 @@ class Engine:
                 ctx.sight.hear(signal)
             case HeartbeatsReported():
                 self._beats(signal.beats)
+            case HeartbeatsDeaf():
+                self._listen(signal.why)
             case SelfReported():
                 ctx.sight.feel(signal)
             case KillSwitchSeen():
@@ -202,7 +207,7 @@ class Engine:
         spoken: dict[str, None] = {}  # about whom something was said; each is judged once, however much it was
         discard_before, passed, healthy = self._discard_before, Status.OK, Health.HEALTHY
         for result in results:
-            name, check, status, silent, sent, done, _, _ = result
+            name, check, status, silent, sent, done, text, _ = result
             chart = charts.get(name)
             if chart is None or sent < discard_before or not chart.observed:
                 continue
@@ -210,6 +215,8 @@ class Engine:
             if evidence is None:
                 continue
             if status is passed and evidence.passes_again(sent, done):
+                if text:  # a pass is told in words once, when these are new
+                    evidence.text = text
                 finding = chart.finding
                 # Nobody with a vote is heard of it, and this check has none: its passes change nothing, though all come.
                 if finding.health is not healthy and not (finding.unheard and evidence.role is Role.ADVISORY):
@@ -235,6 +242,12 @@ class Engine:
             if heartbeat is None:
                 heartbeat = chart.heartbeat = Heartbeat()
             heartbeat.beat(at, judgement)
+
+    def _listen(self, why: str) -> None:
+        """Take whether signs of life can be heard at all. While they can't, and for a while after, none is missed."""
+        if self.ctx.hearing.take(why, self.ctx.now.boot) or why:
+            for fleet in self.ctx.fleets.values():
+                study.excuse(self.ctx, fleet)
 
     def _told(self, signal: MessageTold) -> None:
         message = self.ctx.world.get(OutboxMessage, signal.message)
@@ -295,9 +308,7 @@ class Engine:
         )
         for fleet in self.ctx.fleets.values():
             fleet.begin_amnesty(self.ctx.now.boot)
-            for chart in fleet.charts.values():
-                if chart.heartbeat is not None:
-                    chart.heartbeat.excuse(self.ctx.now.boot, self.ctx.settings.judgement)
+            study.excuse(self.ctx, fleet)
 
     def _configure(self, settings: Settings) -> None:
         """Take new settings. A fleet that is no longer configured is left alone, untouched."""

@@ -120,7 +120,9 @@ class Evidence:
         self.owner = owner
         self.pace = pace if pace is not None else Pace(check.name, check.role)
         self.latency: Seconds = 0.0  # of the last pass
-        self.recent: list[tuple[BootTime, Status, str]] = []
+        self.recent: tuple[
+            tuple[BootTime, Status, str], ...
+        ] = ()  # newest last; no pass but the first after something else
         self.reset()
 
     def reset(self) -> None:
@@ -153,6 +155,8 @@ class Evidence:
         self.tally[status] += 1
         if status is not self.status or status is not Status.OK:
             self._remember(result)
+        elif result.text:
+            self.text = result.text
         self.status = status
         if status is Status.UNKNOWN:
             return
@@ -216,9 +220,9 @@ class Evidence:
 
     def _remember(self, result: Result) -> None:
         self.text = result.text
-        self.recent.append((result.sent, result.status, result.text))
-        if len(self.recent) > KEPT_RESULTS:
-            del self.recent[0]
+        if result.status is Status.OK and not self.recent:
+            return
+        self.recent = (*self.recent, (result.sent, result.status, result.text))[-KEPT_RESULTS:]
 
     def is_stale(self, now: BootTime) -> bool:
         """Return whether the last usable result is too old to speak."""

@@ -5,6 +5,7 @@ Counters change with each edge of one instance, never by walking the fleet.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING
 from supervisor.core.blips import Blips
 from supervisor.core.boots import Boots
 from supervisor.core.evidence import Evidence, Tally, Weights, new_tally, weights
-from supervisor.core.health import Chart, Finding
+from supervisor.core.health import WELL, Chart, Finding
+from supervisor.core.hearing import Hearing
 from supervisor.core.investigation import Investigation
 from supervisor.core.lifespan import Lifespan
-from supervisor.core.machine import Placement
+from supervisor.core.machine import Machine, Placement
 from supervisor.core.pace import Pace
 from supervisor.core.settings import CheckPolicy, FleetPolicy, Judgement
 from supervisor.core.stumbles import Stumbles
@@ -57,22 +59,21 @@ class Fleet:
         self.broken: dict[str, float] = {}  # check -> the share of its last results that were UNKNOWN
         self.paces: dict[tuple[str, str], Pace] = {}  # (check, type of machine)
         self.boots, self.lifespan, self.stumbles = Boots(), Lifespan(), Stumbles()
-        self.heartbeats_come = True  # of most that were ever heard
+        self.hearing = Hearing()  # of its own machines, while the way is open on which all signs of life come
         self.studied_at = self.saved_at = self.amnesty_from = now
         self.stretch = 1.0
         self.charts: dict[str, Chart] = {}
-        self.sick: set[str] = set()
-        self.suspects: set[str] = set()
-        self.silent: set[str] = set()
+        self.sick, self.suspects, self.silent = set[str](), set[str](), set[str]()
+        self.astir: set[str] = set()  # whom the next list must be asked for, though it may show nothing new of them
         self.came_up: dict[str, datetime] = {}  # image -> when the newest machine was launched from it that has served
         self.fenced: dict[str, BootTime] = {}  # those that came back from their end, and when they were last kept out
         self.unready: set[str] = set()
         self.unknown: set[str] = set()
         self.withdrawn: set[str] = set()  # set aside, not isolated: parole is possible
         self.serving = 0
-        self.watched: set[str] = set()  # whose checks run
+        self.observed = 0  # machines whose checks run
+        self.well = 0  # of those, the healthy
         self.hurried: set[str] = set()  # of those, who is asked more often
-        self.well: set[str] = set()  # of those, who is healthy
         self.turned_sick: dict[str, BootTime] = {}
         self.lately = Lately()
         self.storm_seen: BootTime | None = None
@@ -86,6 +87,7 @@ class Fleet:
         self.muted: frozenset[str] = frozenset()  # checks without a vote
         self.decided_at: BootTime = float("-inf")
         self.inventories = 0  # whole answers since the amnesty began
+        self.listed: Mapping[str, Machine] | None = None  # the last of them
         # Answers that failed, and good ones since the last of them.
         self.inventory_failures = self.inventories_in_a_row = 0
         self.inventory_at: BootTime | None = None
@@ -185,12 +187,8 @@ class Fleet:
         if chart is None:
             chart = self.charts[instance] = Chart(instance, self.policy.name, self.new_checks(instance))
             self.unknown.add(instance)
+            self.astir.add(instance)
         return chart
-
-    @property
-    def observed(self) -> int:
-        """How many machines' checks run."""
-        return len(self.watched)
 
     def may_hurry(self, instance: str) -> bool:
         """Return whether a suspect is asked more often: of a crowd, the next answer tells little, and asking costs most."""
@@ -198,22 +196,27 @@ class Fleet:
 
     def watch(self, chart: Chart, *, fast: bool) -> None:
         """Count a machine as one whose checks run, at the suspect's pace or at their own."""
+        self.observed += not chart.observed
         chart.observed, chart.fast = True, fast
         _put(self.hurried, chart.id, member=fast)
-        self.watched.add(chart.id)
-        _put(self.well, chart.id, member=chart.finding.health is Health.HEALTHY)
+        self._count_well(chart)
 
     def unwatch(self, chart: Chart) -> None:
         """Count a machine as one whose checks do not run."""
+        self.astir.add(chart.id)
+        self.observed -= chart.observed
         chart.observed = False
         self.hurried.discard(chart.id)
-        self.watched.discard(chart.id)
-        self.well.discard(chart.id)
+        self._count_well(chart)
+
+    def _count_well(self, chart: Chart) -> None:
+        well = chart.observed and chart.finding.health is Health.HEALTHY
+        self.well += well - chart.well
+        chart.well = well
 
     def are_others_well(self, chart: Chart, least: float) -> bool:
         """Return whether at least this share of the other machines that are asked is healthy; true where none is."""
-        others = len(self.watched) - (chart.id in self.watched)
-        return len(self.well) - (chart.id in self.well) >= least * others
+        return self.well - chart.well >= least * (self.observed - chart.observed)
 
     def drop(self, instance: str) -> None:
         """Forget an instance that has left."""
@@ -234,7 +237,7 @@ class Fleet:
     def set_finding(self, chart: Chart, finding: Finding) -> bool:
         """Take a new finding into the counters; return whether anything but its wording changed."""
         old = chart.finding
-        chart.finding = finding
+        chart.finding = WELL if finding.health is Health.HEALTHY and _is_plain(finding) else finding
         edge = (old.health, old.unready, old.by_silence, old.ready) != (
             finding.health,
             finding.unready,
@@ -249,7 +252,7 @@ class Fleet:
             _put(self.unknown, name, member=finding.health is Health.UNKNOWN)
             _put(self.silent, name, member=finding.by_silence and finding.health is Health.SUSPECT)
             _put(self.unready, name, member=finding.unready)
-            _put(self.well, name, member=chart.observed and finding.health is Health.HEALTHY)
+            self._count_well(chart)
             self.dirty = True
         return edge
 
@@ -287,10 +290,11 @@ class Fleet:
         self.investigation.population.forget_suspicion()
         for chart in self.charts.values():
             chart.reset()
+            self._count_well(chart)
             self.set_serving(chart, serving=False)
         self.unknown = set(self.charts)
         self.lately.edges += 1
-        for group in (self.sick, self.suspects, self.silent, self.unready, self.well):
+        for group in (self.sick, self.suspects, self.silent, self.unready):
             group.clear()
         for pace in self.paces.values():
             pace.begin_amnesty()
@@ -328,3 +332,7 @@ def _put(group: set[str], name: str, *, member: bool) -> None:
         group.add(name)
     else:
         group.discard(name)
+
+
+def _is_plain(finding: Finding) -> bool:
+    return finding.reason == WELL.reason and not finding.ready and not finding.unready

@@ -40,6 +40,11 @@ class Finding:
     waits_for: str = ""
 
 
+NEW = Finding(Health.UNKNOWN, "no results yet")
+WELL = Finding(Health.HEALTHY, "all checks pass")
+"""Of nearly everybody, so it is kept once; when to look again is the chart's to know then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the judge must know beyond the instance itself."""
@@ -76,6 +81,7 @@ class Chart:
         "serving",
         "slow",
         "stopped_since",
+        "well",
     )
 
     def __init__(self, instance: str, fleet: str, checks: dict[str, Evidence]) -> None:
@@ -83,15 +89,16 @@ class Chart:
         self.id = instance
         self.fleet = fleet
         self.checks = checks
-        self.finding = Finding(Health.UNKNOWN, "no results yet")
+        self.finding = NEW
         self.machine: Machine | None = None
         self.matched: Machine | bool | None = False  # which description its peers were chosen by; False: none yet
         self.absent_since: BootTime | None = None
         self.stopped_since: BootTime | None = None
         self.confirmed_stopped = False
         self.registered_after: BootTime = float("-inf")  # only a later inventory may confirm a registration
-        self.registered_seen: BootTime | None = None  # of the newest such inventory
+        self.registered_seen = False  # by such an inventory
         self.serving = False
+        self.well = False  # counted so by its fleet
         self.fast = False
         self.observed = False
         self.look: BootTime | None = None
@@ -108,7 +115,7 @@ class Chart:
         if self.heartbeat is None:
             return None
         if not self.heartbeat.is_fresh(now):
-            return False
+            return False if self.heartbeat.is_stale(now) else None
         first = suspect_since(self)
         return True if first is None or self.heartbeat.last > first else None
 
@@ -167,7 +174,7 @@ class Chart:
         self.mute_since = None
         if self.flapping is not None:
             self.flapping.end()
-        self.finding = Finding(Health.UNKNOWN, "no results yet")
+        self.finding = NEW
 
 
 def suspect_since(chart: Chart) -> BootTime | None:
@@ -278,7 +285,7 @@ def judge(chart: Chart, judgement: Judgement, around: Surroundings, now: BootTim
             unready=unready,
             by_silence=silent,
         )
-    return Finding(Health.HEALTHY, f"all checks pass{wording.impaired(chart.machine)}", look_at, unready=unready)
+    return Finding(Health.HEALTHY, f"{WELL.reason}{wording.impaired(chart.machine)}", look_at, unready=unready)
 
 
 def judge_startup(chart: Chart, judgement: Judgement, now: BootTime) -> Finding:

@@ -15,12 +15,23 @@ from supervisor.core.terms import BootTime
 
 WINDOW = 100  # beats that the mean and the deviation remember
 OLD = 1 / WINDOW  # what the next beat weighs after so many
+LATE = 1.5  # usual spaces between two beats: the next one is overdue
 
 
 class Heartbeat:
     """The beats of one machine: constant memory, however many there were."""
 
-    __slots__ = ("_deviation", "_expected", "_variance", "beats", "last", "mean", "stale_at")
+    __slots__ = (
+        "_deviation",
+        "_expected",
+        "_variance",
+        "beats",
+        "fresh_until",
+        "last",
+        "mean",
+        "stale_at",
+        "waits_from",
+    )
 
     def __init__(self) -> None:
         """Start before the first beat."""
@@ -30,6 +41,8 @@ class Heartbeat:
         self._variance = 0.0
         self._expected = 0.0
         self._deviation = 1.0
+        self.waits_from: BootTime = -inf  # the last beat, or the last excuse
+        self.fresh_until: BootTime = -inf
         self.stale_at: BootTime = -inf
 
     def beat(self, at: BootTime, judgement: Judgement) -> None:
@@ -43,21 +56,18 @@ class Heartbeat:
             self.mean += weight * off
             self._variance = (1 - weight) * (self._variance + weight * off * off)
         self.beats = beats + 1
-        self.last = at
+        self.last = self.waits_from = at
         self._expected = expected = self.mean + judgement.heartbeat_pause
         least = judgement.heartbeat_deviation
         # Nearly all beats are more regular than we believe any to be: no root for those.
         deviation = sqrt(self._variance) if self._variance > least * least else least
         self._deviation = deviation
-        self.stale_at = at + expected + _deviations(judgement.heartbeat_phi) * deviation
+        self.fresh_until = self.stale_at = at + expected + _deviations(judgement.heartbeat_phi) * deviation
 
     def excuse(self, now: BootTime, judgement: Judgement) -> None:
-        """Begin to wait afresh: beats may have been missed by us."""
-        self.last = max(self.last, now)
-        self._set_limit(judgement)
-
-    def _set_limit(self, judgement: Judgement) -> None:
-        self.stale_at = self.last + self._expected + _deviations(judgement.heartbeat_phi) * self._deviation
+        """Begin to wait afresh: beats may have been missed by us. That is no sign of life."""
+        self.waits_from = max(self.last, now)
+        self.stale_at = self.waits_from + self._expected + _deviations(judgement.heartbeat_phi) * self._deviation
 
     def phi(self, now: BootTime) -> float:
         """Return how surprising the silence is: 8 means that it comes by chance once in 10^8 beats."""
@@ -66,8 +76,16 @@ class Heartbeat:
         return -log10(chance) if chance > 0 else inf
 
     def is_fresh(self, now: BootTime) -> bool:
-        """Return whether the silence is still an ordinary one."""
-        return now < self.stale_at
+        """Return whether the last beat is so young that the silence since then is an ordinary one."""
+        return now < self.fresh_until
+
+    def is_stale(self, now: BootTime) -> bool:
+        """Return whether the silence surprises, all excuses counted. Neither fresh nor stale: nobody can say."""
+        return now >= self.stale_at
+
+    def is_missed(self, now: BootTime, judgement: Judgement) -> bool:
+        """Return whether a beat or more is overdue, long before the silence surprises."""
+        return self.is_stale(now) or now - self.waits_from > max(judgement.heartbeat_pause, LATE * self.mean)
 
 
 @cache

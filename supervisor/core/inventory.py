@@ -6,7 +6,7 @@ enough apart, and when not more are absent than could plausibly die at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from supervisor.core import incidents, notices, plans, quarantine, zombies
@@ -43,50 +43,60 @@ def seen(ctx: Context, fleet: Fleet, signal: InventorySeen) -> list[str]:
         ctx.say("inventory.back", f"{signal.fleet}: the cloud answers again", signal.fleet)
     fleet.inventory_at = signal.asked
     fleet.inventories += 1
-    machines = {m.id: m for m in signal.machines if m.fleet == signal.fleet}
+    machines, members = signal.machines, ctx.world.members[signal.fleet]
     if fleet.inventories == 1:
         _compare_age(ctx, machines.values())
+    if signal.before is None or signal.before is not fleet.listed:
+        fleet.astir |= members | machines.keys()
+    fleet.astir.update(signal.news)
+    fleet.listed = machines
+    names = sorted(fleet.astir)
     touched: list[str] = []
     absent: list[Instance] = []
-    for name in sorted(_not_at_rest(ctx, fleet, machines, signal.asked)):
+    for name in names:
+        machine = _shown(signal, name)
+        if name not in members or _is_at_rest(ctx, fleet, name, machine):
+            continue
         instance = ctx.world.need(Instance, name)
-        machine = machines.get(name)
         if machine is None or machine.state is MachineState.TERMINATED:
             if _is_gone(ctx, fleet, instance, machine, signal.asked):
                 absent.append(instance)
         elif _present(ctx, fleet, instance, machine, signal.asked):
             touched.append(name)
     _vanish(ctx, fleet, absent)
-    for name in sorted(machines.keys() - ctx.world.members[signal.fleet]):
-        _unknown(ctx, fleet, machines[name])
+    for name in names:
+        machine = _shown(signal, name)
+        if name not in members and machine is not None:
+            _unknown(ctx, fleet, machine)
+    fleet.astir = {name for name in fleet.astir if not _is_at_rest(ctx, fleet, name, _shown(signal, name))}
     if fleet.inventories <= ctx.settings.judgement.amnesty_rounds:
         fleet.dirty = True
     return touched
 
 
-def _not_at_rest(ctx: Context, fleet: Fleet, machines: Mapping[str, Machine], asked: BootTime) -> list[str]:
-    """Note that those still stand whom the cloud shows just as it did before; return all others, to be looked at.
+def _shown(signal: InventorySeen, name: str) -> Machine | None:
+    machine = signal.machines.get(name)
+    return machine if machine is not None and machine.fleet == signal.fleet else None
 
-    Most of a large fleet are at rest at any time. For them `_present` would find nothing to do but this.
+
+def _is_at_rest(ctx: Context, fleet: Fleet, name: str, machine: Machine | None) -> bool:
+    """Return whether a list that shows a machine, or does not, just as the last one did tells nothing of it.
+
+    Most of a large fleet are at rest at any time. Who is not is in `fleet.astir`, and is looked at with every list.
     """
-    terminated = MachineState.TERMINATED
-    rest = [name for name in ctx.world.members[fleet.policy.name] if name not in fleet.charts]
-    for name, chart in fleet.charts.items():
-        machine = machines.get(name)
-        if (
-            machine is None
-            or machine is not chart.machine
-            or not chart.observed  # as whoever is in quarantine
-            or chart.stopped_since is not None
-            or machine.state is terminated
-            or machine.isolated
-        ):
-            rest.append(name)
-            continue
-        chart.absent_since = None
-        if machine.registered is not None and asked >= chart.registered_after:
-            chart.registered_seen = asked
-    return rest
+    chart = fleet.charts.get(name)
+    if chart is None:
+        return machine is None and name not in ctx.world.members[fleet.policy.name]
+    return (
+        machine is not None
+        and machine is chart.machine
+        and chart.observed  # unlike whoever is in quarantine
+        and chart.absent_since is None
+        and chart.stopped_since is None
+        and machine.state is not MachineState.TERMINATED
+        and not machine.isolated
+        and (chart.registered_seen or machine.registered is None)
+    )
 
 
 def _was_seen(ctx: Context, member: str) -> bool:
@@ -140,11 +150,12 @@ def _present(ctx: Context, fleet: Fleet, instance: Instance, machine: Machine, a
         return False
     chart.absent_since = None
     if machine.registered is not None and asked >= chart.registered_after:
-        chart.registered_seen = asked
+        chart.registered_seen = True
     if _has_drifted(ctx, fleet, instance, machine):
         return False
     same = machine is chart.machine or machine == chart.machine
     if same and chart.stopped_since is None:
+        chart.machine = machine
         return False
     notices.hear(ctx, fleet, instance, chart.machine, machine)
     chart.machine = machine

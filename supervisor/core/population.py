@@ -50,21 +50,34 @@ class Counts(NamedTuple):
     groups: tuple[Group, ...]
 
 
+@dataclass(slots=True, eq=False)
+class Kind:
+    """All machines that share all they share, in order of arrival: who is picked does not depend on luck."""
+
+    labels: tuple[Label, ...]
+    names: dict[str, None] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Member:
     """One machine."""
 
-    labels: tuple[Label, ...]
+    kind: Kind
     machine: Machine | None
     image: str
     symptom: Symptom | None = None
     since: BootTime = 0.0  # when it began to count as sick
     left: bool = False
 
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """What it shares with others."""
+        return self.kind.labels
+
 
 @dataclass(slots=True)
 class _Tally:
-    members: dict[str, None] = field(default_factory=dict)  # in order of arrival: who is picked does not depend on luck
+    total: int = 0
     symptoms: Counter[Symptom] = field(default_factory=Counter)
     sick: int = 0
 
@@ -82,7 +95,7 @@ class Population:
         self._tallies: dict[Label, _Tally] = {}
         self._left: dict[str, None] = {}
         self._hit: dict[Label, None] = {}  # labels with anybody sick
-        self._shared: dict[tuple[Label, ...], tuple[Label, ...]] = {}  # all there are, each kept once
+        self._kinds: dict[tuple[Label, ...], Kind] = {}
 
     # -- edges
 
@@ -94,11 +107,8 @@ class Population:
         is_over = machine is not None and machine.state is MachineState.TERMINATED
         # A cloud shows what is over without much of what it shared.
         labels = known.labels if known is not None and is_over else labels_of(instance, machine)
-        if len(self._shared) > len(self.members):  # of members that have left
-            self._shared.clear()
-        labels = self._shared.setdefault(labels, labels)
         if known is None:
-            known = self.members[instance.id] = Member((), machine, instance.image)
+            known = self.members[instance.id] = Member(Kind(()), machine, instance.image)
         elif known.labels == labels:
             known.machine, known.image = machine, instance.image
             self._returns(instance.id, known)
@@ -106,9 +116,11 @@ class Population:
         symptom, since = known.symptom, known.since
         self._tell(instance.id, known, None)
         self._unlabel(instance.id, known)
-        known.labels, known.machine, known.image = labels, machine, instance.image
+        known.machine, known.image = machine, instance.image
+        known.kind = self._kinds.setdefault(labels, Kind(labels))
+        known.kind.names[instance.id] = None
         for label in labels:
-            self._tallies.setdefault(label, _Tally()).members[instance.id] = None
+            self._tallies.setdefault(label, _Tally()).total += 1
         self._tell(instance.id, known, symptom)
         known.since = since
         self._returns(instance.id, known)
@@ -154,7 +166,7 @@ class Population:
     def counts(self) -> Counts:
         """Return the counts as they stand."""
         hit = ((label, self._tallies[label]) for label in sorted(self._hit))
-        groups = (Group(label, len(tally.members), tally.sick, tally.symptoms) for label, tally in hit)
+        groups = (Group(label, tally.total, tally.sick, tally.symptoms) for label, tally in hit)
         return Counts(len(self.members), len(self.sick), self.symptoms, tuple(groups))
 
     def without(self, gone: Mapping[str, None]) -> Counts:
@@ -168,12 +180,13 @@ class Population:
             symptoms[member.symptom] += 1
             for label in member.labels:
                 by_label.setdefault(label, Counter())[member.symptom] += 1
-        groups = []
-        for label in sorted(by_label):
-            members = self._tallies[label].members
-            few, many = (members, gone) if len(members) < len(gone) else (gone, members)
-            total = len(members) - sum(1 for name in few if name in many)
-            groups.append(Group(label, total, by_label[label].total(), by_label[label]))
+        lost: Counter[Label] = Counter()
+        for kind, count in Counter(self.members[name].kind for name in gone).items():
+            lost.update(dict.fromkeys(kind.labels, count))
+        groups = [
+            Group(label, self.total(label) - lost[label], by_label[label].total(), by_label[label])
+            for label in sorted(by_label)
+        ]
         return Counts(len(self.members) - len(gone), symptoms.total(), symptoms, tuple(groups))
 
     def supposing(self, symptoms: Mapping[str, Symptom]) -> Counts:
@@ -184,17 +197,17 @@ class Population:
             for label in self.members[name].labels:
                 by_label.setdefault(label, Counter())[symptom] += 1
         groups = tuple(
-            Group(label, len(self._tallies[label].members), by_label[label].total(), by_label[label])
-            for label in sorted(by_label)
+            Group(label, self.total(label), by_label[label].total(), by_label[label]) for label in sorted(by_label)
         )
         return Counts(len(self.members), len(sick), Counter(sick.values()), groups)
 
     def with_all(self, labels: Iterable[Label]) -> Mapping[str, None]:
-        """Return the members who carry all of some labels."""
-        groups = sorted((self.carrying(label) for label in labels), key=len)
-        if len(groups) == 1:
-            return groups[0]
-        return {name: None for name in groups[0] if all(name in other for other in groups[1:])}
+        """Return the members who carry all of some labels: kind by kind, in the order in which they came."""
+        wanted, found = frozenset(labels), dict[str, None]()
+        for kind in self._kinds.values():
+            if wanted.issubset(kind.labels):
+                found |= kind.names
+        return found
 
     def pairs(self, first: str, second: str) -> Iterator[tuple[Label, Label, Group]]:
         """Yield the groups of two labels at once that anybody sick is in: the image v2 in zone a."""
@@ -214,9 +227,13 @@ class Population:
         return frozenset(name for name in self.sick if label in self.members[name].labels)
 
     def carrying(self, label: Label) -> Mapping[str, None]:
-        """Return the members who carry a label, in the order in which they came."""
+        """Return the members who carry a label."""
+        return self.with_all((label,))
+
+    def total(self, label: Label) -> int:
+        """Return how many members carry a label."""
         tally = self._tallies.get(label)
-        return {} if tally is None else tally.members
+        return tally.total if tally is not None else 0
 
     # -- bookkeeping
 
@@ -245,10 +262,13 @@ class Population:
         self._left.pop(name, None)
 
     def _unlabel(self, name: str, member: Member) -> None:
-        for label in member.labels:
-            tally = self._tallies[label]
-            tally.members.pop(name, None)
-            if not tally.members:
+        kind = member.kind
+        kind.names.pop(name, None)
+        if kind.labels and not kind.names:
+            del self._kinds[kind.labels]
+        for label in kind.labels:
+            self._tallies[label].total -= 1
+            if not self._tallies[label].total:
                 del self._tallies[label]
 
     def _remove(self, name: str, member: Member) -> None:

@@ -106,9 +106,9 @@ class Rounds:
         for name in list(islice(self._queue, self._left)):
             del self._queue[name]
             self._left -= 1
-            fleet = self._ctx.owners.get(name)
-            if fleet is not None:
-                self.visit(fleet, name)
+            chart = self._ctx.charts.get(name)
+            if chart is not None:
+                self.visit(self._ctx.fleets[chart.fleet], name)
         if not self._queue:
             self._queue = {}  # one that was long stays slow to read
 
@@ -131,7 +131,7 @@ class Rounds:
             may_condemn=sees,
             cloud_fresh=fresh,
             peers_well=sees and fresh and self._are_peers_well(fleet, chart),
-            heartbeat_stale=heartbeat is not None and fleet.heartbeats_come and not heartbeat.is_fresh(now),
+            heartbeat_stale=heartbeat is not None and not fleet.hearing.deaf and heartbeat.is_stale(now),
             score=self._ctx.sight.score,
             withdrawn=withdrawn,
             returns=learnt.returns(self._ctx, fleet, chart.id) if recovers else 0,
@@ -172,14 +172,14 @@ class Rounds:
                 heapq.heappop(heap)
                 continue
             later = chart.quiet_until(now)
-            instance = instances.get((name,)) if later is not None else None
+            instance = instances.get(name) if later is not None else None
             if later is not None and instance is not None and instance.lifecycle is in_service:
                 chart.look = later  # nothing but the age of its results could have changed, and has not
                 heapq.heapreplace(heap, (later, name))
             else:
                 heapq.heappop(heap)
                 chart.look = None
-                self.visit(self._ctx.owners[name], name)
+                self.visit(self._ctx.fleets[chart.fleet], name)
 
     def _is_outdated(self, at: BootTime, name: str) -> bool:
         chart = self._ctx.charts.get(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -44,11 +44,23 @@ class ResultsReported(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class InventorySeen:
-    """A whole and trusted list of a fleet's machines, asked for at `asked` (boot clock)."""
+    """A whole and trusted list of a fleet's machines, by id, asked for at `asked` (boot clock).
+
+    Who sends one list after another may say what is new in it: `before` is the list it sent last, the same object, and
+    `news` names everyone who was not in that, is described otherwise in it, or is in this one no more. All others are the
+    same objects in both.
+    """
 
     fleet: str
-    machines: tuple[Machine, ...]
+    machines: Mapping[str, Machine]
     asked: BootTime
+    before: Mapping[str, Machine] | None = None
+    news: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, fleet: str, machines: Iterable[Machine], asked: BootTime) -> InventorySeen:
+        """Return a list of which nobody knows what is new in it."""
+        return cls(fleet, {machine.id: machine for machine in machines}, asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,13 @@ class HeartbeatsReported(NamedTuple):
     """A batch of signs of life, which came by another way than the checks go."""
 
     beats: Sequence[Beat]
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatsDeaf:
+    """Why nobody's signs of life can be heard now, '' once they can be again: silence says nothing meanwhile."""
+
+    why: str
 
 
 class Sense(StrEnum):
@@ -307,6 +326,7 @@ Signal: TypeAlias = (
     | StepFinished
     | LogRead
     | HeartbeatsReported
+    | HeartbeatsDeaf
     | SelfReported
     | SentinelReported
     | SettingsLoaded

@@ -12,6 +12,7 @@ from supervisor.core import learnt, triage
 from supervisor.core.context import Context
 from supervisor.core.evidence import Tally
 from supervisor.core.fleet import Fleet
+from supervisor.core.hearing import Hearing
 from supervisor.core.pace import PEERS, SAMPLE, Pace, Slow
 from supervisor.core.settings import CheckPolicy
 from supervisor.core.terms import Role, Seconds, Status
@@ -44,16 +45,40 @@ def study(ctx: Context, fleet: Fleet) -> list[str]:
 def _listen(ctx: Context, fleet: Fleet) -> list[str]:
     """Note whose own signs of life stay away while those of most come; return whom that begins, or ends, to matter."""
     now = ctx.now.boot
-    heard = [c for c in fleet.charts.values() if c.heartbeat is not None]
-    silent = [c for c in heard if c.heartbeat is not None and not c.heartbeat.is_fresh(now)]
-    fleet.heartbeats_come = len(heard) - len(silent) >= HALF * len(heard)
-    away = {c.id for c in silent} if fleet.heartbeats_come and not ctx.sight.blind else set()
+    if ctx.hearing.deaf:
+        excuse(ctx, fleet)
+    heard = [(c, c.heartbeat) for c in fleet.charts.values() if c.heartbeat is not None]
+    overdue = sum(heart.is_missed(now, ctx.settings.judgement) for _, heart in heard)
+    most = overdue > HALF * len(heard) and not ctx.hearing.deaf
+    why = f"{overdue} of {len(heard)} machines of fleet {fleet.policy.name} fell silent at once" if most else ""
+    if fleet.hearing.take(why, now):
+        excuse(ctx, fleet)
+    if len(heard) > 1:  # of one alone, nobody can say that all fell silent
+        tell(ctx, fleet.hearing, fleet.policy.name)
+    dumb = bool(fleet.hearing.deaf or ctx.sight.blind)
+    away = set() if dumb else {c.id for c, heart in heard if heart.is_stale(now)}
     changed: list[str] = []
-    for chart in heard:
+    for chart, _ in heard:
         if (chart.mute_since is None) is (chart.id in away):
             chart.mute_since = now if chart.id in away else None
             changed.append(chart.id)
     return changed
+
+
+def excuse(ctx: Context, fleet: Fleet) -> None:
+    """Wait afresh for everybody's signs of life: we may have missed some."""
+    for chart in fleet.charts.values():
+        if chart.heartbeat is not None:
+            chart.heartbeat.excuse(ctx.now.boot, ctx.settings.judgement)
+
+
+def tell(ctx: Context, hearing: Hearing, fleet: str = "") -> None:
+    """Tell once that signs of life are not heard, and once that they are again."""
+    news = hearing.news(ctx.now.boot, ctx.settings.judgement.heartbeat_pause)
+    if news:
+        ctx.say("heartbeats.lost", f"heartbeats are not heard: {news}; their silence accuses nobody meanwhile", fleet)
+    elif news == "":
+        ctx.say("heartbeats.back", "heartbeats are heard again", fleet)
 
 
 def broken(ctx: Context) -> str:

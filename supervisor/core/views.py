@@ -17,6 +17,7 @@ from supervisor.core.documents import (
     HolderDoc,
     IncidentDoc,
     InstanceDoc,
+    MetricDoc,
     OverviewDoc,
     QuarantineDoc,
     StepDoc,
@@ -26,6 +27,7 @@ from supervisor.core.documents import (
 )
 from supervisor.core.fleet import Fleet
 from supervisor.core.journal import Step, Workflow
+from supervisor.core.measured import Measured
 from supervisor.core.model import Change, Dossier, Holder, Image, Incident, Instance, Quarantine, Resolution
 from supervisor.core.requests import Refused, Throttled, Unclear
 from supervisor.core.terms import SERVING, Health, Lifecycle
@@ -159,6 +161,22 @@ def _last_healed(ctx: Context, fleet: str) -> datetime | None:
     healed = (Resolution.REPLACED, Resolution.RESTARTED, Resolution.FILLED)
     ours = (i for i in ctx.world.values(Incident) if i.fleet == fleet and i.resolution in healed)
     return max((i.resolved_at for i in ours if i.resolved_at is not None), default=None)
+
+
+def metrics_view(ctx: Context, measured: Measured, instance: str) -> list[MetricDoc]:
+    """Return the numbers that an instance's checks measured of late."""
+    now = ctx.now
+    return [
+        {
+            "check": check,
+            "label": label,
+            "points": [
+                {"at": time_of(now.wall + timedelta(seconds=at - now.boot)), "value": value}
+                for at, value in zip(series.at, series.values, strict=True)
+            ],
+        }
+        for check, label, series in measured.of(instance)
+    ]
 
 
 def instance_view(ctx: Context, fleet: Fleet | None, instance: Instance, good: Image | None) -> InstanceDoc:

@@ -293,7 +293,7 @@ def _goal(step: PlannedStep) -> str:
 
 def _is_confirmed(fleet: Fleet, subject: Instance) -> bool:
     chart = fleet.charts.get(subject.id)
-    if chart is None or chart.machine is None or chart.registered_seen is None:
+    if chart is None or chart.machine is None or not chart.registered_seen:
         return False
     well = chart.machine.target in (TargetHealth.HEALTHY, TargetHealth.UNKNOWN)
     return chart.machine.registered is True and well and chart.finding.health is Health.HEALTHY

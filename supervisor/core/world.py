@@ -36,7 +36,8 @@ from supervisor.core.model import (
 )
 from supervisor.core.terms import Lifecycle
 
-Key = tuple[str | int, ...]
+Key = str | int | tuple[str | int, ...]
+"""What a record is found by: the bare value where its key is a single one, as nearly everywhere."""
 Place = tuple[Lifecycle, str, str]  # lifecycle, zone, image
 R = TypeVar("R", bound=Record)
 
@@ -74,7 +75,7 @@ class World:
                 continue
             if isinstance(record, Identity):
                 identity = record
-            self._set(type(record), key_of(record), record)
+            self._set(type(record), _key(record), record)
         if identity is None:
             raise ValueError("the store holds no identity")
         self._uid = identity.uid
@@ -84,15 +85,15 @@ class World:
     @property
     def identity(self) -> Identity:
         """Who this supervisor is."""
-        return cast(Identity, self._tables[Identity][(self._uid,)])
+        return cast(Identity, self._tables[Identity][self._uid])
 
     def get(self, kind: type[R], *key: str | int) -> R | None:
         """Return one record by its key."""
-        return cast("R | None", self._tables[kind].get(key))
+        return cast("R | None", self._tables[kind].get(_bare(key)))
 
     def need(self, kind: type[R], *key: str | int) -> R:
         """Return one record that must exist."""
-        return cast(R, self._tables[kind][key])
+        return cast(R, self._tables[kind][_bare(key)])
 
     def table(self, kind: type[R]) -> Mapping[Key, R]:
         """Return the records of a kind by their keys, to look many up in a row."""
@@ -134,7 +135,7 @@ class World:
         if isinstance(record, AuditEntry):
             self._audit.append(record)
             return record
-        kind, key = type(record), key_of(record)
+        kind, key = type(record), _key(record)
         old = self._tables[kind].get(key)
         if old != record:
             self._undo.setdefault((kind, key), old)
@@ -143,7 +144,7 @@ class World:
 
     def delete(self, record: Record) -> None:
         """Delete one record."""
-        kind, key = type(record), key_of(record)
+        kind, key = type(record), _key(record)
         old = self._tables[kind].get(key)
         if old is not None:
             self._undo.setdefault((kind, key), old)
@@ -227,6 +228,14 @@ class World:
                 pass
             case Change() | CheckStanding() | Learnt() | Permit():
                 pass
+
+
+def _key(record: Record) -> Key:
+    return _bare(key_of(record))
+
+
+def _bare(key: tuple[str | int, ...]) -> Key:
+    return key[0] if len(key) == 1 else key
 
 
 T = TypeVar("T")

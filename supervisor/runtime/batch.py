@@ -6,11 +6,12 @@ a pass with nothing new to say would repeat is left away: [instance, check, sent
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from sys import intern
 from typing import Any, TypeAlias
 
 from supervisor.api import CheckResult
-from supervisor.core.signals import NO_METRICS, Result
+from supervisor.core.signals import NO_METRICS, Observe, Result
 from supervisor.core.terms import Status
 from supervisor.runtime.schedule import Pair
 from supervisor.runtime.wire import Message
@@ -43,7 +44,7 @@ class Batch:
                 self._rows.append(row)
                 return
         else:
-            pair.told = text if status is Status.OK else None
+            pair.told = intern(text) if status is Status.OK else None
         row += [str(status), int(result.silent), text]
         if metrics:
             row.append(dict(metrics))
@@ -55,7 +56,7 @@ class Batch:
         return {"type": "results", "results": rows}
 
 
-def read(rows: Iterable[Row], instances: Container[str], checks: Mapping[str, str]) -> list[Result]:
+def read(rows: Iterable[Row], instances: Mapping[str, Observe], checks: Mapping[str, str]) -> list[Result]:
     """Return the results about whom we watch, of checks that we know; nothing else that a host says is taken.
 
     Raises `ValueError`, `LookupError` or `TypeError` for what no host sends.
@@ -64,9 +65,10 @@ def read(rows: Iterable[Row], instances: Container[str], checks: Mapping[str, st
     passed, plain = Status.OK, NO_METRICS
     for row in rows:
         name, check, sent, took = row[:SHORT]
-        known = checks.get(check)
-        if known is None or name not in instances:
+        known, watched = checks.get(check), instances.get(name)
+        if known is None or watched is None:
             continue
+        name = watched.instance  # each name is kept once, however many results speak of it
         begun = sent / MICRO
         done = begun + took / MICRO
         if len(row) == SHORT:
@@ -76,5 +78,7 @@ def read(rows: Iterable[Row], instances: Container[str], checks: Mapping[str, st
             metrics = row[7] if len(row) > LONG else plain
             if not isinstance(text, str) or not isinstance(metrics, Mapping):
                 raise TypeError(f"a result with {type(text).__name__} and {type(metrics).__name__}")
+            if status is passed:
+                text = intern(text)  # the words of all who pass alike
             found.append(Result(name, known, status, silent, begun, done, text, metrics))
     return found

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -81,7 +80,7 @@ class ChildHost:
         self._sitting: dict[str, str] = {}
         self._slow: dict[str, float] = {}
         self._fleets: Mapping[str, Sequence[CheckSpec]] = {}
-        self._paths: Sequence[Path] = ()
+        self._sources: Mapping[str, str] = {}
         self._names: dict[str, str] = {}
         self._stretch = 1.0
         self._loopback = 0
@@ -92,9 +91,9 @@ class ChildHost:
         self._loopback = port
         self._send(self._configuration())
 
-    def configure(self, fleets: Mapping[str, Sequence[CheckSpec]], paths: Sequence[Path]) -> None:
-        """Take the checks of every fleet. Whoever was benched may play again."""
-        self._fleets, self._paths = fleets, paths
+    def configure(self, fleets: Mapping[str, Sequence[CheckSpec]], sources: Mapping[str, str]) -> None:
+        """Take the checks of every fleet, and the plugins' texts by path. Whoever was benched may play again."""
+        self._fleets, self._sources = fleets, sources
         self._names = {spec.name: spec.name for specs in fleets.values() for spec in specs}
         self._bench.clear()
         self._send(self._configuration())
@@ -104,7 +103,7 @@ class ChildHost:
         return {
             "type": "configure",
             "loopback": self._loopback,
-            "paths": [str(p) for p in self._paths],
+            "sources": dict(self._sources),
             "fleets": {
                 fleet: [
                     {
@@ -232,8 +231,8 @@ class CheckHosts:
         self.passive = PassiveHost(report, self._queue)
         self._has_plugins = asyncio.Event()
 
-    def configure(self, fleets: Mapping[str, Sequence[CheckSpec]], paths: Sequence[Path]) -> None:
-        """Take the checks of every fleet, and send each to its host."""
+    def configure(self, fleets: Mapping[str, Sequence[CheckSpec]], sources: Mapping[str, str]) -> None:
+        """Take the checks of every fleet, and the plugins' texts by path; send each to its host."""
         passive = {
             fleet: {
                 s.name: Spec(s.name, s.kind, "", s.passive, s.interval, s.timeout)
@@ -243,9 +242,9 @@ class CheckHosts:
             for fleet, specs in fleets.items()
         }
         asking = {fleet: [s for s in specs if s.passive is None] for fleet, specs in fleets.items()}
-        self.prober.configure({f: [s for s in specs if s.builtin] for f, specs in asking.items()}, ())
+        self.prober.configure({f: [s for s in specs if s.builtin] for f, specs in asking.items()}, {})
         foreign = {f: [s for s in specs if not s.builtin] for f, specs in asking.items()}
-        self.plugins.configure(foreign, paths)
+        self.plugins.configure(foreign, sources)
         self.passive.configure({fleet: specs for fleet, specs in passive.items() if specs}, self._watched.values())
         if any(foreign.values()):
             self._has_plugins.set()

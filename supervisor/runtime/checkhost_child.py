@@ -16,7 +16,6 @@ import socket
 import sys
 import time
 import traceback
-from pathlib import Path
 from sys import intern
 from typing import Any
 
@@ -95,7 +94,7 @@ class Host:
 
     def _configure(self, message: Message) -> None:
         self.loopback = int(message["loopback"])
-        catalogue = discover([Path(p) for p in message["paths"]])
+        catalogue = discover(sources=message["sources"])
         specs = {
             fleet: {c["name"]: self._spec(c, catalogue.checks[c["kind"]].cls) for c in checks}
             for fleet, checks in message["fleets"].items()

@@ -14,13 +14,15 @@ from typing import Any, ParamSpec, TypeVar
 
 from supervisor.runtime import stragglers
 from supervisor.runtime.flight import Recorder, current_label
+from supervisor.runtime.scale import Scale
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 MOST_MEMORY = 768 * 1024**2
-"""Bytes of memory that the host may write to: a greedy check gets a MemoryError, and the machine stays usable. Not its
-address space, of which some libraries reserve a great deal that they never use."""
+"""Bytes of memory that the host may write to: a greedy check gets a MemoryError, one that keeps what it takes is named
+(see scale.py), and the machine stays usable. Not its address space, of which some libraries reserve a great deal that
+they never use."""
 MOST_LEFT = 64
 """Processes that checks may have left behind, all together."""
 
@@ -30,10 +32,10 @@ class Custody:
 
     def __init__(self, link: int, flight: int) -> None:
         """Take the descriptors of the socket to the parent, and of the flight recorder."""
-        _limit(resource.RLIMIT_DATA, MOST_MEMORY)
+        memory = _limit(resource.RLIMIT_DATA, MOST_MEMORY)
         _limit(resource.RLIMIT_CORE, 0)
         self._link = link
-        self._recorder = Recorder(flight)
+        self._recorder = Recorder(flight, Scale(memory))
         self._births: Counter[bytes] = Counter()
         asyncio.get_running_loop().set_task_factory(self._recorder.task_factory)
         os.register_at_fork(before=self._born, after_in_child=self._disown)
@@ -90,7 +92,8 @@ class Custody:
         broken.close()
 
 
-def _limit(what: int, most: int) -> None:
+def _limit(what: int, most: int) -> int:
     hard = resource.getrlimit(what)[1]
     least = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(what, (least, least))
+    return least

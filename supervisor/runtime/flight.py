@@ -23,6 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+from supervisor.runtime.scale import Scale
+
 T = TypeVar("T")
 Awaited: TypeAlias = Coroutine[Any, Any, T] | Generator[Any, None, T]  # Any: asyncio's own business
 
@@ -50,9 +52,10 @@ class Culprit:
 class Recorder:
     """The host's side: `hold` runs coroutines under a label."""
 
-    def __init__(self, descriptor: int) -> None:
-        """Take the shared memory from the supervisor."""
+    def __init__(self, descriptor: int, scale: Scale) -> None:
+        """Take the shared memory from the supervisor; the `scale` says who fills the host's memory."""
         self._descriptor = descriptor
+        self._scale = scale
         os.ftruncate(descriptor, LABEL)
         os.lseek(descriptor, LABEL, os.SEEK_SET)
         self._memory: mmap.mmap | bytearray = mmap.mmap(descriptor, LABEL)
@@ -114,6 +117,8 @@ class Recorder:
             if os.getpid() != self._home:  # a fork has come back: the event loop is not its own
                 os._exit(0)
             self._memory[0] = 0
+            if (full := self._scale.weigh(label)) is not None:
+                self.blame(*full)
             if (took := time.monotonic() - begun) > SLOW:
                 kind = json.loads(label)[0]
                 self.slow[kind] = max(took, self.slow.get(kind, 0.0))

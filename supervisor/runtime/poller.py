@@ -6,14 +6,19 @@ What machines left behind is asked for about once an hour.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TypeVar
 
 import structlog
 
 from supervisor.core.machine import Machine
+from supervisor.core.model import Instance
+from supervisor.core.requests import Words
 from supervisor.core.signals import InventoryFailed, InventorySeen, LeftoversSeen
-from supervisor.core.terms import Seconds
+from supervisor.core.terms import BootTime, Seconds
+from supervisor.core.world import Key
 from supervisor.errors import ProviderError
 from supervisor.ports import Clock, Cloud
 
@@ -40,15 +45,18 @@ class Poller:
         clock: Clock,
         interval: Seconds,
         report: Callable[[InventorySeen | InventoryFailed], None],
+        journal: Mapping[Key, Instance] = MappingProxyType({}),
     ) -> None:
-        """`report` takes each answer to the engine."""
+        """`report` takes each answer to the engine. What `journal` says of a machine as well is kept once."""
         self.fleet = fleet
         self.interval = interval
         self._cloud = cloud
         self._clock = clock
+        self._journal = journal
         self._report = report
         self._now = asyncio.Event()
-        self._known: dict[str, Machine] = {}
+        self._last: Mapping[str, Machine] = {}
+        self._words: dict[Words, Words] = {}  # what many machines share, kept once
 
     def poke(self) -> None:
         """Ask again soon: something was changed."""
@@ -83,21 +91,37 @@ class Poller:
         machines, trouble = await _answer(self._cloud.inventory())
         if machines is None:
             return InventoryFailed(self.fleet, trouble)
-        return InventorySeen(self.fleet, await self._recognised(machines), asked)
+        return await self._compared(machines, asked)
 
-    async def _recognised(self, machines: Sequence[Machine]) -> tuple[Machine, ...]:
-        """Return each machine that is described just as before as the object that described it before.
+    async def _compared(self, machines: Sequence[Machine], asked: BootTime) -> InventorySeen:
+        """Return the list with what is new in it; who is described just as before is the same object as before.
 
-        The engine then sees at a glance that nothing has changed, and no description is kept twice.
+        Neither the engine nor the history need look at the others then, and no description is kept twice.
         """
-        known, listed = self._known, dict[str, Machine]()
+        before, listed, news, appeared = self._last, dict[str, Machine](), list[str](), 0
         for first in range(0, len(machines), AT_ONCE):
             for machine in machines[first : first + AT_ONCE]:
-                before = known.get(machine.id)
-                listed[machine.id] = before if before == machine and before is not None else machine
+                known = before.get(machine.id)
+                if known is not None and known == machine:
+                    listed[known.id] = known
+                    continue
+                listed[machine.id] = self._sharing(machine)
+                news.append(machine.id)
+                appeared += known is None
             await asyncio.sleep(0)
-        self._known = listed
-        return tuple(listed[machine.id] for machine in machines)
+        if len(listed) != len(before) + appeared:
+            news += [name for name in before if name not in listed]
+        self._last = listed if news else before
+        return InventorySeen(self.fleet, self._last, asked, before, tuple(news))
+
+    def _sharing(self, machine: Machine) -> Machine:
+        """Return a machine with its name and address as the journal has them, and its labels as those of its like."""
+        labels = self._words.setdefault(machine.labels, machine.labels)
+        known = self._journal.get(machine.id)
+        if known is None:
+            return replace(machine, labels=labels)
+        address = known.address if known.address == machine.address else machine.address
+        return replace(machine, id=known.id, address=address, labels=labels)
 
 
 async def _answer(question: Awaitable[T]) -> tuple[T | None, str]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from string import punctuation
 from urllib.parse import quote, unquote, urlsplit
 
-from supervisor.api import Answer, HttpAnswer, HttpQuestion, Question, TcpAnswer, TcpQuestion
+from supervisor.api import KEPT_BODY, Answer, HttpAnswer, HttpQuestion, Question, TcpAnswer, TcpQuestion
 from supervisor.runtime.asking import Asker, Outcome
 from supervisor.runtime.datagrams import Icmp, Udp
 from supervisor.runtime.handshake import Tls
@@ -65,7 +65,13 @@ class Http:
         self._network = network
 
     async def get(
-        self, url: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", verify: bool = True
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        verify: bool = True,
+        most: int = KEPT_BODY,
     ) -> HttpAnswer:
         """Ask once. Raises `Refusal` or `NoAnswer`, and `ValueError` for what is no URL."""
         parts = urlsplit(url)
@@ -82,6 +88,7 @@ class Http:
             headers=fields,
             tls=parts.scheme == "https",
             verify=verify,
+            most=most,
         )
         answer = await self._network.ask(question, parts.hostname)
         if not isinstance(answer, HttpAnswer):

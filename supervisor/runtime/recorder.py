@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
+from itertools import zip_longest
 from typing import Protocol
 
 import structlog
@@ -64,6 +65,7 @@ log = structlog.get_logger()
 PAUSE: Seconds = 30.0  # between two writes
 PART: Seconds = 600.0  # a run that goes on is written in parts of this length: so much of it a crash may cost
 AT_ONCE = 5000  # runs of which a part is written at one time
+PIECE = 2000  # runs, records or machines that are put into words in one piece
 SEGMENT: Seconds = 86400.0
 OUT_OF_STEP = 1.6  # a result that comes so many times sooner or later than the one before begins a new run
 SLOW_LAG: Seconds = 0.25  # what of itself the supervisor finds worth keeping
@@ -87,7 +89,7 @@ class Pen(Protocol):
 class OpenRun:
     """A run that still grows. Times are on the boot clock."""
 
-    __slots__ = ("count", "first", "gap", "last", "latency", "silent", "slowest", "soonest", "status", "text", "until")
+    __slots__ = ("count", "first", "gap", "last", "latency", "silent", "slowest", "status", "text")
 
     def __init__(self, status: Status, text: str, sent: BootTime, latency: Seconds, *, silent: bool) -> None:
         """Begin with one result."""
@@ -96,19 +98,15 @@ class OpenRun:
         self.text = text
         self.first = self.last = sent
         self.gap: Seconds = 0.0  # between its first two results; 0 while there is one only
-        self.soonest: BootTime = float("-inf")  # between these two the next one is expected
-        self.until: BootTime = float("inf")
         self.count = 1
         self.latency = self.slowest = latency
 
     def grow(self, sent: BootTime) -> bool:
-        """Take in that the second result came, which sets the pace; return whether the pace is the one of before."""
-        gap = sent - self.last
-        if self.gap and not self.gap / OUT_OF_STEP <= gap <= self.gap * OUT_OF_STEP:
-            return False
+        """Take in that the second result came, which sets the pace; return whether there is one."""
         if not self.gap:
-            self.gap = gap
-        return gap > 0
+            self.gap = max(0.0, sent - self.last)
+            return self.gap > 0
+        return False
 
 
 class Recorder:
@@ -124,7 +122,7 @@ class Recorder:
         self._runs: dict[str, dict[str, OpenRun]] = {}  # check -> instance -> its run
         self._ended: list[Run] = []
         self._lines: list[Line] = []
-        self._machines: dict[str, dict[str, Machine]] = {}
+        self._machines: dict[str, Mapping[str, Machine]] = {}
         self._lost: dict[str, str] = {}  # fleet -> why its cloud gave no list
         self._sentinels: dict[str, SentinelReported] = {}
         self._unwell = False
@@ -170,17 +168,19 @@ class Recorder:
             except KeyError:
                 runs.setdefault(check, {})[instance] = OpenRun(status, text, sent, done - sent, silent=silent)
                 continue
-            if run.soonest <= sent <= run.until and run.status is status and run.silent is silent:
-                gap = run.gap
-                if gap:
-                    run.last = sent
-                    run.soonest = sent + gap / OUT_OF_STEP
-                    run.until = sent + gap * OUT_OF_STEP
-                    run.count += 1
-                    latency = done - sent
-                    run.latency += latency
-                    run.slowest = max(run.slowest, latency)
-                    continue
+            gap = run.gap
+            if (
+                gap / OUT_OF_STEP <= sent - run.last <= gap * OUT_OF_STEP
+                and gap
+                and run.status is status
+                and run.silent is silent
+            ):
+                run.last = sent
+                run.count += 1
+                latency = done - sent
+                run.latency += latency
+                run.slowest = max(run.slowest, latency)
+                continue
             self._step(instance, check, run, Result(instance, check, status, silent, sent, done, text))
 
     def beats(self, beats: Iterable[Beat]) -> None:
@@ -193,7 +193,6 @@ class Recorder:
         alike = run.status is result.status and run.silent is result.silent
         if alike and run.grow(result.sent):
             run.last = result.sent
-            run.soonest, run.until = result.sent + run.gap / OUT_OF_STEP, result.sent + run.gap * OUT_OF_STEP
             run.count += 1
             run.latency += latency
             run.slowest = max(run.slowest, latency)
@@ -244,10 +243,10 @@ class Recorder:
             self._lines.append(CloudLost(at, fleet, reason))
 
     def _listed(self, signal: InventorySeen, at: Moment) -> None:
-        known = self._machines.get(signal.fleet, {})
-        listed = {machine.id: machine for machine in signal.machines}
-        changed = tuple(m for m in signal.machines if (old := known.get(m.id)) is not m and old != m)
-        gone = tuple(sorted(known.keys() - listed.keys()))
+        known, listed = self._machines.get(signal.fleet, {}), signal.machines
+        news = signal.news if known is signal.before else (*listed, *(known.keys() - listed.keys()))
+        changed = tuple(listed[name] for name in news if name in listed and known.get(name) != listed[name])
+        gone = tuple(sorted(name for name in news if name not in listed))
         if changed or gone:
             self._lines.append(MachinesChanged(at, signal.fleet, changed, gone))
         self._machines[signal.fleet] = listed
@@ -324,7 +323,8 @@ class Recorder:
     def _put(self, chapters: Sequence[Chapter]) -> bool:
         room = True
         for chapter in chapters:
-            room = self._pen.write(chapter)
+            for part in _parts(chapter):
+                room = self._pen.write(part)
         return room
 
     def _chapters(self) -> list[Chapter]:
@@ -366,6 +366,34 @@ class Recorder:
             lines.append(MachinesChanged(at, fleet, tuple(machines[name] for name in sorted(machines))))
         lines += [CloudLost(at, fleet, reason) for fleet, reason in sorted(self._lost.items())]
         return tuple(lines)
+
+
+def _parts(chapter: Chapter) -> Iterator[Chapter]:
+    """Cut what tells of a whole large fleet: while one part is put into JSON, nobody else has a turn."""
+    runs = [chapter.runs[first : first + PIECE] for first in range(0, len(chapter.runs), PIECE)]
+    opening = chapter.opening
+    for some, lines in zip_longest(runs or [()], _pieces(chapter.lines), fillvalue=()):
+        yield Chapter(chapter.at, some, lines, opening=opening)
+        opening = False
+
+
+def _pieces(lines: Iterable[Line]) -> Iterator[tuple[Line, ...]]:
+    piece: list[Line] = []
+    room = PIECE
+    for line in lines:
+        machines = line.machines if isinstance(line, MachinesChanged) else ()
+        for first in range(0, max(1, len(machines)), PIECE):
+            some = machines[first : first + PIECE]
+            if isinstance(line, MachinesChanged) and len(some) < len(machines):
+                piece.append(replace(line, machines=some, gone=() if first else line.gone))
+            else:
+                piece.append(line)
+            room -= max(1, len(some))
+            if room <= 0:
+                yield tuple(piece)
+                piece, room = [], PIECE
+    if piece:
+        yield tuple(piece)
 
 
 def _bare(record: Record) -> Record:

@@ -2,40 +2,62 @@
 
 from __future__ import annotations
 
-from supervisor.api import BeatReport, CheckReport, Instance, Report
+from collections.abc import Callable, Sequence
+
+from supervisor.api import AlertReport, BeatReport, CheckReport, Instance, Report
+from supervisor.core import model, views
 from supervisor.core.context import Context
 from supervisor.core.health import Chart
-from supervisor.core.terms import BootTime
+from supervisor.core.terms import BootTime, Lifecycle, Status
+from supervisor.runtime.heartbeats import Payload
 from supervisor.runtime.runner import boottime
 
 
 class Reports:
     """Reads what the engine knows, between its steps."""
 
-    def __init__(self, ctx: Context) -> None:
-        """`ctx` is the engine's."""
+    def __init__(
+        self,
+        ctx: Context,
+        alerts: Callable[[str], Sequence[AlertReport] | None] = lambda _: None,
+        said: Callable[[str], Payload] = lambda _: Payload(),
+    ) -> None:
+        """`ctx` is the engine's; `alerts` returns those that fire for an instance, None where nobody would know.
+
+        `said` returns what came with an instance's newest sign of life.
+        """
         self._ctx = ctx
+        self._said = said
+        self._alerts = alerts
+
+    def names(self) -> dict[str, str]:
+        """Return the ids of the instances that are there by what others may call them: id and address."""
+        found = [i for i in self._ctx.world.values(model.Instance) if i.lifecycle is not Lifecycle.RETIRED]
+        return {i.address: i.id for i in found if i.address} | {i.id: i.id for i in found}
 
     def of(self, instance: Instance) -> Report:
         """Return what is known now; nothing of an instance that nobody knows."""
-        chart, policy = self._ctx.charts.get(instance.id), self._ctx.settings.fleets.get(instance.fleet)
-        if chart is None or policy is None:
+        chart = self._ctx.charts.get(instance.id)
+        if chart is None:
             return Report()
-        now = boottime()
+        now, good = boottime(), views.good_image(self._ctx, instance.fleet)
         return Report(
-            beat=_beat(chart, now),
+            beat=self._beat(chart, now),
+            deaf=self._ctx.hearing.deaf or self._ctx.fleets[chart.fleet].hearing.deaf,
             impaired=None if chart.machine is None else chart.machine.impaired,
-            image=policy.image,
-            version=policy.version,
+            image=None if good is None else good.id,
+            version=None if good is None else good.version,
+            alerts=self._alerts(instance.id),
             checks=_checks(chart, now),
         )
 
-
-def _beat(chart: Chart, now: BootTime) -> BeatReport | None:
-    heartbeat = chart.heartbeat
-    if heartbeat is None or not heartbeat.beats:
-        return None
-    return BeatReport(max(0.0, now - heartbeat.last), heartbeat.is_fresh(now))
+    def _beat(self, chart: Chart, now: BootTime) -> BeatReport | None:
+        heartbeat = chart.heartbeat
+        if heartbeat is None or not heartbeat.beats:
+            return None
+        said = self._said(chart.id)
+        fresh = not heartbeat.is_stale(now)
+        return BeatReport(max(0.0, now - heartbeat.last), fresh, heartbeat.mean, said.metrics, said.facts)
 
 
 def _checks(chart: Chart, now: BootTime) -> dict[str, CheckReport]:
@@ -43,5 +65,6 @@ def _checks(chart: Chart, now: BootTime) -> dict[str, CheckReport]:
     for name, evidence in chart.checks.items():
         if evidence.last is not None and evidence.status is not None:
             age = max(0.0, now - evidence.last)
-            found[name] = CheckReport(evidence.status, age, age <= evidence.weights.stale_after)
+            fresh, silent = age <= evidence.weights.stale_after, evidence.status is Status.CRITICAL and evidence.silent
+            found[name] = CheckReport(evidence.status, age, fresh, silent, evidence.text)
     return found

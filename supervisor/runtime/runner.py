@@ -36,11 +36,12 @@ LONGEST_LABEL = 128
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One run: its result, and when it was sent and done, on CLOCK_BOOTTIME in seconds."""
+    """One run: its result, and when it was sent and done, on CLOCK_BOOTTIME in seconds; `error` is what ended it, if any."""
 
     result: CheckResult
     sent: float
     done: float
+    error: BaseException | None = None
 
 
 _clean_short = lru_cache(1024)(clean)
@@ -54,16 +55,17 @@ def boottime() -> float:
 async def run_check(check: Check, instance: Instance, probe: Probe, timeout: float) -> Ran:
     """Run a check once. Never raises, but for its own cancellation: a failure of the check itself is UNKNOWN."""
     sent = boottime()
+    failed: BaseException | None = None
     try:
         result = _tidy(await _answer(check, instance, probe, timeout))
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        result = _broken(error)
+        failed, result = error, _broken(error)
     except BaseException as error:  # noqa: BLE001  # a plugin may raise anything, SystemExit included
-        result = _failed(error, timeout)
-    return Ran(result, sent, boottime())
+        failed, result = error, _failed(error, timeout, check)
+    return Ran(result, sent, boottime(), failed)
 
 
 class Judge:
@@ -82,7 +84,7 @@ class Judge:
         if outcome is self._answer:
             return self._result
         if isinstance(outcome, Exception):
-            return _failed(outcome, timeout)
+            return _failed(outcome, timeout, self._check)
         try:
             self._result = _tidy(self._check.judge(outcome))
         except BaseException as error:  # noqa: BLE001  # as above
@@ -106,10 +108,12 @@ async def _answer(check: Check, instance: Instance, probe: Probe, timeout: float
         return await check.run(instance, probe)
 
 
-def _failed(error: BaseException, timeout: float) -> CheckResult:
+def _failed(error: BaseException, timeout: float, check: Check) -> CheckResult:
     """Return what it means that a run ended with an exception; even its text may fail."""
     try:
-        return _tidy(_meaning(error, timeout))
+        found = _tidy(_meaning(error, timeout))
+        # Whoever is asked about the instance is not the instance: its trouble says nothing of that.
+        return CheckResult.unknown(found.text) if check.elsewhere else found
     except BaseException as worse:  # noqa: BLE001  # a plugin's __str__ may raise anything
         return _broken(worse)
 

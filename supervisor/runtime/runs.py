@@ -29,6 +29,8 @@ STOOD_STILL = 0.5
 """Seconds of standing still, or half the time limit, during which an answer that did not come proves nothing."""
 GRACE = 1.0
 """Seconds that a check has to end once its time is up."""
+LONGEST = 0.9
+"""Of its interval a stretched time limit may take: one that is silent must have landed when it is due again."""
 MOST_ASKED = 200
 """Runs in flight besides the schedule: a challenge asks hundreds of machines at once, and must not starve the others."""
 
@@ -120,8 +122,8 @@ class Runs:
     def _begin(self, pair: Pair, now: float, *, asked: bool) -> None:
         spec = pair.spec
         limit = spec.timeout
-        if self.stretch > 1.0:  # however slow we are ourselves, an answer comes before the same question is due again
-            limit = min(limit * self.stretch, max(spec.interval, limit))
+        if self.stretch > 1.0:  # however slow we are ourselves, the time is up before the same question is due again
+            limit = min(limit * self.stretch, max(spec.interval * LONGEST, limit))
         run = pair.run = Run(pair, now, limit, self.stood, asked=asked)
         self.started += 1
         self._open += 1

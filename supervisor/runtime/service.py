@@ -15,12 +15,15 @@ import structlog
 
 from supervisor.core.context import KILL_SWITCH
 from supervisor.core.engine import Engine
+from supervisor.core.measured import Measured
 from supervisor.core.model import Holder, Instance, Record
 from supervisor.core.requests import DESTRUCTIVE, Request
 from supervisor.core.settings import Settings
 from supervisor.core.signals import (
     Command,
     Event,
+    HeartbeatsDeaf,
+    HeartbeatsReported,
     IncidentTold,
     InstanceMoved,
     InventoryFailed,
@@ -79,6 +82,7 @@ class Service:
         self.log_reader = LogReader(clouds, self.inbox.put)
         self.outbox = Outbox(self.engine, self.loop.stable, chats, self.inbox.put)
         self.listeners: list[Listener] = []
+        self.measured = Measured()
         self._clouds = dict(clouds)
         self._host = host
         self._clock = clock
@@ -118,8 +122,8 @@ class Service:
         """Hand in an operator's request; return its committed answer."""
         return await self.loop.ask(request)
 
-    def report(self, signal: SentinelReported | SelfReported) -> None:
-        """Tell the engine of our own eyes."""
+    def report(self, signal: SentinelReported | SelfReported | HeartbeatsReported | HeartbeatsDeaf) -> None:
+        """Tell the engine of our own eyes and ears."""
         self.inbox.put(signal)
 
     def notice(self, kind: str, text: str) -> None:
@@ -136,7 +140,10 @@ class Service:
         self._polling.clear()
         self._pollers.clear()
         for name, policy in sorted(settings.fleets.items()):
-            poller = Poller(name, self._clouds[name], self._clock, policy.inventory_interval, self._inventoried)
+            journal = self.engine.ctx.world.table(Instance)
+            poller = Poller(
+                name, self._clouds[name], self._clock, policy.inventory_interval, self._inventoried, journal
+            )
             self._pollers[name] = poller
             self._polling.append(self._tasks.create_task(poller.run(), name=f"inventory of {name}"))
             seldom = poller.watch_leftovers(self.inbox.put)
@@ -184,6 +191,7 @@ class Service:
 
     async def _take_results(self) -> None:
         async for results in self._host.results():
+            self.measured.take(results)
             self.inbox.put(ResultsReported(results))
 
     async def _watch_kill_switch(self) -> None:

@@ -279,7 +279,7 @@ class Stage:
             return InventoryFailed(fleet, self.state.lost[fleet])
         listed = {m.id: m for m in self._machines.get(fleet, {}).values() if m.id not in self._hidden}
         listed.update({m.id: m for m in self._mine.values() if m.fleet == fleet})
-        shown = tuple(listed[name] for name in sorted(listed) if listed[name].state is not MachineState.TERMINATED)
+        shown = {name: listed[name] for name in sorted(listed) if listed[name].state is not MachineState.TERMINATED}
         return InventorySeen(fleet, shown, at - 0.05)
 
     # -- what the engine wants

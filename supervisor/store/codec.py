@@ -67,6 +67,9 @@ def to_row(record: Record) -> Row:
 def from_row(kind: type, row: Row) -> Record:
     """Return the record of a row. Raises `pydantic.ValidationError` when the row is not one."""
     known = {k: v for k, v in row.items() if k in _names(kind)}
+    for name in _moments(kind):
+        if known.get(name) is not None:
+            known[name] = datetime.fromisoformat(known[name])  # in the one UTC there is: others bring one for each
     return adapter(kind).validate_python({k: v for k, v in known.items() if v is not None or k in _nullable(kind)})
 
 
@@ -74,6 +77,12 @@ def from_row(kind: type, row: Row) -> Record:
 def _nullable(kind: type) -> frozenset[str]:
     """Return the fields that may be None; a NULL elsewhere comes from a file older than the field."""
     return frozenset(f.name for f in fields(kind) if is_optional(kind, f.name))
+
+
+@cache
+def _moments(kind: type) -> tuple[str, ...]:
+    """Return the fields that are times."""
+    return tuple(f.name for f in fields(kind) if scalar_type(kind, f.name) is datetime)
 
 
 @cache

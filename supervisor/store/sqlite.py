@@ -114,11 +114,11 @@ class SqliteStore:
                     made = Identity(uuid.uuid4().hex, 0, datetime.now(UTC))
                     connection.execute(TABLES[Identity].insert().values(to_row(made)))
                 found: list[Record] = []
-                words: dict[str, str] = {}
+                known: dict[Any, Any] = {}  # Any: as SQL has them
                 for kind in RECORDS:
                     if kind is not AuditEntry:
                         rows = connection.execute(select(TABLES[kind])).mappings()
-                        found += [from_row(kind, {k: _once(v, words) for k, v in row.items()}) for row in rows]
+                        found += [from_row(kind, {k: _once(v, known) for k, v in row.items()}) for row in rows]
                 return found
         except DBAPIError as error:
             raise refusal(self.path, _reason(error)) from error
@@ -223,6 +223,6 @@ def _sync(folder: Path) -> None:
         os.close(opened)
 
 
-def _once(value: Any, words: dict[str, str]) -> Any:  # Any: SQL values
-    """Return a value; of equal texts always the same one: a large fleet's rows say the same a hundred thousand times."""
-    return words.setdefault(value, value) if isinstance(value, str) else value
+def _once(value: Any, known: dict[Any, Any]) -> Any:  # Any: SQL values
+    """Return a value; of equal texts or numbers always the same one: a large fleet's rows say the same again and again."""
+    return known.setdefault(value, value) if type(value) in (str, int) else value

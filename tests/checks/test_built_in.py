@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from supervisor.api import Check, CheckResult, HttpAnswer, NoAnswer, PassiveCheck, Refusal, Report, Status, TcpAnswer
+from supervisor.api import (
+    BeatReport,
+    Check,
+    CheckResult,
+    HttpAnswer,
+    NoAnswer,
+    PassiveCheck,
+    Refusal,
+    Report,
+    Status,
+    TcpAnswer,
+)
 from supervisor.plugins import discover
 from supervisor.testing import FakeProbe, http_answer, instance, run, tcp_answer
 
@@ -131,3 +142,24 @@ def test_cloud_status_says_what_the_cloud_says(row: str) -> None:
     assert isinstance(check, PassiveCheck)
 
     assert expected == check.judge(instance(), Report(impaired=impaired))
+
+
+HEART: dict[str, tuple[dict[str, object], Report, CheckResult]] = {
+    "heard": ({}, Report(BeatReport(2.14, True, 10.0, {"load": 0.5})), CheckResult.ok("heard 2.1s ago", metrics={"age": 2.14, "load": 0.5})),
+    "silent": ({}, Report(BeatReport(120.0, False, 10.0)), CheckResult.no_answer("no sign of life for 2m, usually every 10s")),
+    "silent after one": ({}, Report(BeatReport(75.0, False)), CheckResult.no_answer("no sign of life for 1m15s")),
+    "within its own limit": ({"stale_after": "5m"}, Report(BeatReport(120.0, False, 10.0)), CheckResult.ok("heard 2m ago", metrics={"age": 120.0})),
+    "beyond its own limit": ({"stale_after": "15s"}, Report(BeatReport(20.0, True, 10.0)), CheckResult.no_answer("no sign of life for 20s, usually every 10s")),
+    "never heard": ({}, Report(), CheckResult.unknown("no heartbeat was ever heard of this machine")),
+    "nobody is heard": ({}, Report(BeatReport(120.0, False), deaf="the broker is away"), CheckResult.unknown("heartbeats are not heard: the broker is away")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", HEART)
+def test_heartbeat_judges_the_silence(row: str) -> None:
+    """By the machine's own habit, or by a limit; never where nobody can be heard."""
+    options, report, expected = HEART[row]
+    check = made("heartbeat", **options)
+    assert isinstance(check, PassiveCheck)
+
+    assert expected == check.judge(instance(), report)

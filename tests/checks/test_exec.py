@@ -12,7 +12,8 @@ from supervisor.config import load
 from supervisor.errors import ConfigError
 from supervisor.plugins import discover
 from supervisor.runtime.runner import Ran, run_check
-from supervisor.testing import FakeProbe, FakeProgram, ProgramRequest
+from supervisor.testing import FakeProbe, ProgramRequest
+from supervisor.testing.asking import FakeProgram
 
 CATALOGUE = discover()
 INSTANCE = Instance("i-1", "web", "10.0.0.7", "a", "img-9", "1.2.3")

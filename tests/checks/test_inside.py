@@ -294,7 +294,7 @@ def test_a_mistake_is_named_with_its_remedy(name: str, tmp_path: Path) -> None:
 def test_who_asks_over_ssh_needs_asyncssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One sentence at the start; whoever reads heartbeats does not need it."""
     find = importlib.util.find_spec
-    monkeypatch.setattr("supervisor.api.find_spec", lambda name: None if name == "asyncssh" else find(name))
+    monkeypatch.setattr("supervisor.api.inside.find_spec", lambda name: None if name == "asyncssh" else find(name))
     (tmp_path / "config.toml").write_text(CONFIG.format(kind="disk"))
     with pytest.raises(ConfigError) as caught:
         load(tmp_path / "config.toml", CATALOGUE)

@@ -39,6 +39,15 @@ port = 8080
 """
 
 
+COMPOSITE = """port = 8080
+[[fleet.web.check]]
+name = "both"
+kind = "composite"
+all = [{}]
+"""
+DEEP = COMPOSITE.format('"alive"').replace("8080", '8080\nrole = "readiness"\ndepends_on = ["db"]', 1)
+
+
 def read(tmp_path: Path, text: str, catalogue: Catalogue = CATALOGUE) -> str:
     """Return what is said of a file; '' when it is good."""
     path = tmp_path / "config.toml"
@@ -51,11 +60,18 @@ def read(tmp_path: Path, text: str, catalogue: Catalogue = CATALOGUE) -> str:
 
 
 ROWS = {
+    "heartbeats without a broker": ('kind = "http"\nport = 8080', 'kind = "heartbeat"', 'config.toml:14: [fleet.web.check] kind = "heartbeat" — this kind needs a table [mqtt]; add it'),
+    "a broker without TLS": ("[fleet.web]", '[mqtt]\nurl = "mqtt://broker.internal"\n[fleet.web]', '[mqtt] url = "mqtt://broker.internal" — expected mqtts://, MQTT over TLS (plain mqtt:// only to this host)'),
+    "a broker that is a page": ("[fleet.web]", '[mqtt]\nurl = "https://broker"\n[fleet.web]', '[mqtt] url = "https://broker" — expected a URL such as "mqtts://broker.internal:8883"'),
+    "no broker": ("[fleet.web]", "[mqtt]\n[fleet.web]", "[mqtt] url — this key is missing"),
+    "half a certificate": ("[fleet.web]", '[mqtt]\nurl = "mqtts://b"\ncertificate = "config.toml"\n[fleet.web]', "expected certificate and key together, or neither"),
+    "an authority that is not there": ("[fleet.web]", '[mqtt]\nurl = "mqtts://b"\nca_file = "none.crt"\n[fleet.web]', '[mqtt] ca_file = "none.crt" — is not a file; put the certificate there, as PEM'),
+    "a root that is a wildcard": ("[fleet.web]", '[mqtt]\nurl = "mqtts://b"\nroot = "#"\n[fleet.web]', '[mqtt] root = "#" — expected the beginning of a topic, with a slash at its end'),
     "an unknown key": ("desired = 3", "desird = 3", "config.toml:6: [fleet.web] desird — this key is not known; did you mean `desired`?"),
     "an unknown table": ("[fleet.web.local]", "[flet.web.local]", "[flet] — this table is not known; did you mean [fleet]?"),
     "a wrong type": ("desired = 3", 'desired = "three"', 'config.toml:6: [fleet.web] desired = "three" — expected a whole number'),
     "an impossible number": ("desired = 3", "desired = -1", "config.toml:6: [fleet.web] desired = -1 — expected at least 0"),
-    "an unknown check": ('kind = "http"', 'kind = "htpp"', 'config.toml:14: [fleet.web.check] kind = "htpp" — this kind of check is not known; known: cloud_status, '),
+    "an unknown check": ('kind = "http"', 'kind = "htpp"', 'config.toml:14: [fleet.web.check] kind = "htpp" — this kind of check is not known; known: '),
     "an unknown provider": ('provider = "local"', 'provider = "locl"', 'config.toml:5: [fleet.web] provider = "locl" — this provider is not known; known: ec2, local'),
     "an unknown remediation": ("desired = 3", 'desired = 3\nremediation = ["replase"]', "this remediation is not known; known: quarantine, replace, restart"),
     "a bare number for a duration": ("port = 8080", "port = 8080\ninterval = 10", 'expected a duration with its unit, in quotes, such as "30s" or "5m"'),
@@ -94,6 +110,12 @@ ROWS = {
     "a sentinel without a port": ("[fleet.web]", '[[sentinel]]\nname = "a"\nkind = "tcp"\naddress = "10.0.0.1"\n[fleet.web]', '[sentinel] address = "10.0.0.1" — expected'),
     "a sentinel with a name of ours": ("[fleet.web]", '[[sentinel]]\nname = "loopback"\nkind = "tcp"\naddress = "10.0.0.1:22"\n[fleet.web]', 'name = "loopback" — two sentinels have this name (prober and loopback are built in); rename one'),
     "a sentinel that is no list": ("[fleet.web]", '[sentinel]\nname = "a"\n[fleet.web]', "[sentinel] = {'name': 'a'} — expected tables [[sentinel]]"),
+    "a composite of a stranger": ("port = 8080", COMPOSITE.format('"nobody"'), '[fleet.web.check] all = "nobody" — no check of this fleet has this name; there are: alive'),
+    "a composite of itself": ("port = 8080", COMPOSITE.format('"both"'), '"both" — this check has members itself; name those instead'),
+    "a composite that hides a deep check": ("port = 8080", DEEP, '"alive" — is a deep check: what it depends on can\'t condemn a machine; give both another role'),
+    "a composite that is unclear": ("port = 8080", COMPOSITE.format('"alive"') + 'any = ["alive"]', "expected either `all` or `any`"),
+    "a number without a bound": ("port = 8080", 'port = 8080\n[[fleet.web.check]]\nkind = "prometheus"\nport = 1\nmetric = "up"', "expected a bound, such as critical"),
+    "an alert label that is none": ("[fleet.web]", '[alertmanager]\ninstance_label = "a b"\n[fleet.web]', '[alertmanager] instance_label = "a b" — expected'),
     "nobody to ask in a challenge": ("[fleet.web]", "[explaining]\nchallenge_peers = 0\n[fleet.web]", "challenge_peers = 0 — expected at least 1"),
     "a misspelt threshold": ("[fleet.web]", '[judgement]\nsick_aftr = "30s"\n[fleet.web]', "did you mean `sick_after`?"),
 }  # fmt: skip

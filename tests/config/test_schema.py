@@ -70,10 +70,10 @@ PAGES = [
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_examples_of_a_page_pass(name: str, tmp_path: Path) -> None:
-    """What people copy is not underlined in red, with the checks that the same page writes."""
+    """What people copy is not underlined in red, with the plugins that the same page writes."""
     folder = tmp_path / "plugins"
     folder.mkdir(mode=0o755)
-    for number, text in enumerate(t for t in fenced(ROOT / name, "python") if "(Check, kind=" in t):
+    for number, text in enumerate(t for t in fenced(ROOT / name, "python") if re.search(r"\((Check|Remediation), kind=", t)):
         (folder / f"example{number}.py").write_text(text, encoding="utf-8")
         (folder / f"example{number}.py").chmod(0o644)
     document = schema(discover([folder]))

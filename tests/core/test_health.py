@@ -290,3 +290,13 @@ def test_each_return_makes_the_next_one_harder_and_the_third_is_none(returns: in
 
     assert health is made.finding.health
     assert ("recovered 2 times within a day already" in made.finding.reason) is (returns == 2)
+
+
+def test_the_words_of_a_pass_are_the_last_that_were_told() -> None:
+    """A check host tells them once, when they are new: here after a pass of the version before, which came late."""
+    check = CheckPolicy("mood", "mood", Role.LIVENESS, 10.0, 3.0)
+    made = Evidence(check, weights(check, 6, NUMBERS))
+    for text in ("", "second", ""):
+        made.take(Result("i-1", "mood", Status.OK, False, 0.0, 0.1, text))
+
+    assert "second" == made.text

@@ -136,13 +136,13 @@ def test_a_heartbeat_that_wavers_has_more_time_and_an_old_one_says_nothing() -> 
 
 
 def test_beats_that_we_may_have_missed_are_excused() -> None:
-    """After blindness or lost time, the wait begins afresh."""
+    """After blindness or lost time, the wait begins afresh; it is no sign of life, though."""
     heart = beating(10.0, 20)
-    assert not heart.is_fresh(1000.0)
+    assert heart.is_stale(1000.0)
     heart.excuse(1000.0, NUMBERS)
 
-    assert heart.is_fresh(1030.0)
-    assert not heart.is_fresh(1060.0)
+    assert [(False, False), (False, True)] == [(heart.is_fresh(now), heart.is_stale(now)) for now in (1030.0, 1060.0)]
+    assert 190.0 == heart.last
 
 
 def test_the_quickest_of_many_launched_together_are_no_measure_of_the_others() -> None:

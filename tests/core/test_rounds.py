@@ -54,7 +54,7 @@ def test_the_first_results_of_everybody_at_once_are_judged_over_several_steps() 
         for name in IDS
     )
     for tick in range(5):
-        turn = step(made, 1.0 + tick, InventorySeen("web", listed, 1.0))
+        turn = step(made, 1.0 + tick, InventorySeen.of("web", listed, 1.0))
     turn = step(made, 6.0, ResultsReported([Result(n, "alive", Status.OK, False, 5.0, 5.1, "fine") for n in IDS]))
     seen = [healthy(made)]
     while turn.next_look == 6.0:

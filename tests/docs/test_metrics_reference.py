@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,13 @@ ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "deploy" / "grafana-dashboard.json"
 ALERTS = ROOT / "deploy" / "alerts.yml"
 OURS = re.compile(r"(?<![=~!\"])\b((?:sickbay|process)_[a-z0-9_]+)(\{[^}]*\})?")
+
+
+class Hearing:
+    """Ears that heard one machine."""
+
+    deaf = ""
+    counts: Mapping[str, int] = {"accepted": 1}  # read only
 
 
 class Prober:
@@ -54,7 +61,7 @@ def scraped() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
 
     async def healed(service: Service, world: World) -> None:
-        metrics = Metrics(service, {"prober": Prober()})
+        metrics = Metrics(service, {"prober": Prober()}, Hearing())
         service.listeners.append(metrics.listen)
         await stages.calm(service, world)
         world.crash(stages.instances(service)[0].id)
@@ -63,7 +70,7 @@ def scraped() -> dict[str, set[str]]:
         take(metrics)
 
     async def held(service: Service, world: World) -> None:
-        metrics = Metrics(service, {"prober": Prober()})
+        metrics = Metrics(service, {"prober": Prober()}, Hearing())
         service.listeners.append(metrics.listen)
         await until(lambda: stages.is_calm(service), 120)
         service.report(SentinelReported("loopback", True))

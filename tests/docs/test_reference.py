@@ -31,3 +31,11 @@ def test_every_row_explains_its_key() -> None:
 
     assert len(rows) > 100
     assert [] == mute
+
+
+def test_every_kind_shows_a_table_to_begin_with() -> None:
+    """Its own, or the shortest one; another test loads each of them."""
+    for name in ("checks.md", "remediations.md"):
+        kinds = PAGES[name].split("\n## ")[1:]
+
+        assert [] == [text.partition("\n")[0] for text in kinds if "```toml" not in text]

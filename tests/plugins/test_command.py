@@ -81,7 +81,10 @@ def test_new_says_what_to_paste_and_what_comes_next(tmp_path: Path) -> None:
 
 WRONG = {
     "a name with capitals": ("Sonar", "can't name a check; expected small letters"),
-    "a name with a hyphen": ("so-nar", "can't name a check"),
+    "a name with a hyphen": (
+        "So-nar",
+        "can't name a check; expected small letters, digits and '_', a letter first, at most 40, not beginning with 'test_', such as 'so_nar'",
+    ),
     "a name of a test": ("test_sonar", "not beginning with 'test_'"),
     "a path": ("../sonar", "can't name a check"),
     "nothing": ("", "can't name a check"),
@@ -139,11 +142,22 @@ def test_a_folder_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> N
     assert "choose another --folder" in told.stderr
 
 
+def test_a_remediation_is_begun_likewise(tmp_path: Path) -> None:
+    """A name of a check is free for it, and one of a remediation is not."""
+    begun = sickbay("plugins", "new", "remediation", "gentle", "--folder", tmp_path / "mine")
+    taken = sickbay("plugins", "new", "remediation", "replace", "--folder", tmp_path / "mine")
+
+    assert (0, 2) == (begun.exit_code, taken.exit_code)
+    assert 'remediation = [{ kind = "gentle", evidence = true }, "replace"]' in begun.output
+    assert "a remediation of the kind 'replace' exists already (built-in replace.py)" in taken.stderr
+
+
 @pytest.mark.acceptance
-def test_the_written_check_passes_its_test_the_formatter_the_linter_and_the_types(tmp_path: Path) -> None:
+def test_what_is_written_passes_its_tests_the_formatter_the_linter_and_the_types(tmp_path: Path) -> None:
     """What a newcomer starts from is as good as ours: plain pytest, `ruff` with all rules, `mypy --strict`."""
     sickbay("plugins", "new", "check", "queue_length", "--folder", tmp_path / "mine")
-    files = ["queue_length.py", "test_queue_length.py"]
+    sickbay("plugins", "new", "remediation", "gentle_restart", "--folder", tmp_path / "mine")
+    files = sorted(path.name for path in (tmp_path / "mine").glob("*.py"))
     config = str(ROOT / "pyproject.toml")
     runs = {
         "pytest": ["pytest", "-q", "-c", "/dev/null", "--rootdir", ".", "-p", "no:cacheprovider", "-p", "no:asyncio"],

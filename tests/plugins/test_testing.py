@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -53,6 +54,60 @@ def test_the_rules_are_those_of_production(row: str) -> None:
     result = run(check, instance(), FakeProbe(http=script), timeout=0.05)
 
     assert expected == (result.status, result.silent, result.text)
+
+
+class Patient(Check, kind="patient"):
+    """A check that asks again, a second later, until it is answered well."""
+
+    async def run(self, instance: Instance, probe: Probe) -> CheckResult:
+        """Ask up to five times."""
+        for _ in range(5):
+            answer = await probe.http.get(f"http://{instance.url_host}/")
+            if answer.status == 200:
+                return CheckResult.ok("well")
+            await asyncio.sleep(1.0)
+        return CheckResult.critical("never well")
+
+
+WAITS: dict[str, tuple[list[HttpAnswer | Refusal | NoAnswer], float, tuple[Status, bool, list[float]]]] = {
+    "it is well the third time": (
+        [http_answer(503), http_answer(503, seconds=0.5), http_answer(200)], 3.0, (Status.OK, False, [0.0, 1.01, 2.51]),
+    ),
+    "its time is over before": ([http_answer(503)] * 5, 3.0, (Status.CRITICAL, True, [0.0, 1.01, 2.02])),
+    "its time is an hour": ([http_answer(503, seconds=600)] * 5, 3600.0, (Status.CRITICAL, False, [0.0, 601, 1202, 1803, 2404])),
+    "an answer that takes too long is silence": ([http_answer(200, seconds=3.1)], 3.0, (Status.CRITICAL, True, [0.0])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", WAITS)
+def test_what_a_check_waits_for_is_virtual_and_exact(row: str) -> None:
+    """An hour of retries costs nothing, and each question is told with its time."""
+    script, timeout, (status, silent, asked) = WAITS[row]
+    probe = FakeProbe(http=script)
+    begun = time.monotonic()
+    result = run(Patient(), instance(), probe, timeout=timeout)
+
+    assert (status, silent) == (result.status, result.silent)
+    assert asked == pytest.approx([request.at for request in probe.http.asked])
+    assert time.monotonic() - begun < 1.0
+
+
+class Threaded(Check, kind="threaded"):
+    """A check with a library that blocks, in a thread."""
+
+    async def run(self, instance: Instance, probe: Probe) -> CheckResult:
+        """Wait for the thread."""
+        return CheckResult.ok(await asyncio.to_thread(lambda: "from a thread"))
+
+
+def test_a_check_with_a_thread_is_told_to_ask_for_real_time() -> None:
+    """Virtual time would be over before the thread has begun."""
+    virtual = run(Threaded(), instance(), FakeProbe())
+    real = run(Threaded(), instance(), FakeProbe(), real_time=True)
+
+    assert Status.UNKNOWN is virtual.status
+    assert "test this check with run(…, real_time=True)" in virtual.text
+    assert "from a thread" == real.text
 
 
 def test_a_check_that_fails_itself_is_unknown() -> None:

@@ -192,9 +192,9 @@ class Ward:
         if self.cloud == "failed":
             return InventoryFailed("web", "503")
         if self.cloud == "empty":
-            return InventorySeen("web", (), self.boot)
+            return InventorySeen("web", {}, self.boot)
         self.told = dict(self.machines)
-        return InventorySeen("web", tuple(m for _, m in sorted(self.machines.items())), self.boot)
+        return InventorySeen("web", dict(self.machines), self.boot)
 
     def _answers(self) -> list[Signal]:
         waiting, self.waiting = self.waiting, []

@@ -9,13 +9,14 @@ import pytest
 
 from checks.tcp import TcpCheck
 from supervisor.api import CheckResult, Instance
-from supervisor.core.signals import Result
+from supervisor.core.signals import Observe, Result
 from supervisor.core.terms import Status
 from supervisor.runtime.batch import Batch, read
 from supervisor.runtime.schedule import Pair, Spec, Watched
 
 PAIR = Spec("alive", "tcp", "tcp.py", TcpCheck(port=80), 10.0, 2.0)
 KNOWN = {"alive": "alive"}
+WATCHED = {"i-1": Observe("i-1", "web", "127.0.0.1", "a", "img", "1")}
 
 
 def sent(*results: CheckResult) -> tuple[list[Result], list[list[Any]]]:
@@ -24,7 +25,7 @@ def sent(*results: CheckResult) -> tuple[list[Result], list[list[Any]]]:
     for result in results:
         batch.add(pair, result, 12345.678901, 12345.680123)
     rows = json.loads(json.dumps(batch.take()["results"]))
-    return read(rows, {"i-1"}, KNOWN), rows
+    return read(rows, WATCHED, KNOWN), rows
 
 
 def test_a_pass_is_told_in_words_once_and_is_short_from_then_on() -> None:
@@ -50,7 +51,7 @@ def test_times_are_kept_to_the_microsecond_and_metrics_travel_with_every_pass() 
 
 def test_of_strangers_and_of_checks_that_are_gone_nothing_is_taken() -> None:
     """Whatever a host says of them."""
-    assert [] == read([["i-2", "alive", 1, 1], ["i-1", "gone", 1, 1]], {"i-1"}, KNOWN)
+    assert [] == read([["i-2", "alive", 1, 1], ["i-1", "gone", 1, 1]], WATCHED, KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -62,4 +63,4 @@ def test_of_strangers_and_of_checks_that_are_gone_nothing_is_taken() -> None:
 def test_what_no_host_sends_is_refused(row: Any) -> None:
     """With an error that has the host started again."""
     with pytest.raises((ValueError, LookupError, TypeError)):
-        read([row], {"i-1"}, KNOWN)
+        read([row], WATCHED, KNOWN)

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from supervisor.core.signals import AskNow, Forget, Stretch
 from supervisor.core.terms import Status
+from supervisor.plugins import read_sources
 from supervisor.runtime.checkhost import CheckSpec
 from tests.watching import Watching, observe, plugin_folder, spec, watching_hosts
 
@@ -84,7 +85,7 @@ async def server() -> AsyncIterator[int]:
 
 def configured(watching: Watching, specs: Sequence[CheckSpec], paths: Sequence[Path] = ()) -> None:
     """Give the fleet web these checks."""
-    watching.hosts.configure({"web": specs}, paths)
+    watching.hosts.configure({"web": specs}, read_sources(paths))
 
 
 ANSWERS = {

@@ -339,3 +339,32 @@ def test_an_address_of_ipv6_is_a_host_in_brackets() -> None:
 def test_what_would_not_be_one_request_is_never_asked(question: HttpQuestion | TcpQuestion) -> None:
     with pytest.raises(ValueError, match=r"is no (port|request|header field)|its own length"):
         form_of(question)
+
+
+MOST = {"less than comes": 10, "as much as comes": 100_000, "more than comes": 200_000}
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "until the end"])
+@pytest.mark.parametrize("row", MOST)
+def test_as_much_of_a_body_is_kept_as_was_asked_for(row: str, framing: str) -> None:
+    """And no more is waited for."""
+    body, most = b"0123456789" * 10_000, MOST[row]
+    heads = {
+        "length": b"Content-Length: 100000\r\n\r\n" + body,
+        "chunked": b"Transfer-Encoding: chunked\r\n\r\n186a0\r\n" + body + b"\r\n0\r\n\r\n",
+        "until the end": b"\r\n" + body,
+    }
+    reader = AnswerReader(whole=True, bodiless=False, most=most)
+    enough = reader.take(b"HTTP/1.1 200 OK\r\n" + heads[framing])
+    if not enough:
+        assert (framing, True) == ("until the end", most > len(body))
+        reader.end()
+
+    assert body[:most] == reader.answer(0.1).body
+
+
+@pytest.mark.parametrize("most", [0, -1, 2**20 + 1])
+def test_nobody_asks_for_more_of_a_body_than_there_is_room_for(most: int) -> None:
+    """Hundreds may be asked at once."""
+    with pytest.raises(ValueError, match="bytes of a body can't be kept"):
+        form_of(HttpQuestion(port=80, most=most))

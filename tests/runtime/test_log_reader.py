@@ -9,7 +9,8 @@ from supervisor.core.model import Moment
 from supervisor.core.signals import LogRead, ReadLog
 from supervisor.errors import ProviderError
 from supervisor.runtime.log_reader import AT_ONCE, LINES, LONGEST, WAITING, LogReader
-from supervisor.sim.cloud import FakeCloud, Life
+from supervisor.sim.cloud import FakeCloud
+from supervisor.sim.failpoints import Life
 from supervisor.sim.time import VirtualClock
 from supervisor.sim.world import World
 

@@ -133,7 +133,7 @@ async def test_plugins_run_in_the_plugin_host(port: int) -> None:
         spec("exec", name="missing", builtin=False, interval=0.5, timeout=0.5, command=["/nowhere/check"]),
     ]
     async with watching_hosts() as watching:
-        watching.hosts.configure({"web": checks}, [])
+        watching.hosts.configure({"web": checks}, {})
         watching.hosts.apply([observe("i-1")])
         await watching.until(lambda: {r.check for r in watching.results} == {"well", "page", "warns", "missing"})
         await watching.until(lambda: len(watching.of("i-1", "page")) >= 3)

@@ -115,7 +115,7 @@ async def test_the_prober_asks(port: int) -> None:
                     spec("icmp", name="echo", interval=1.0, timeout=0.9, wait="500ms"),
                 ]
             },
-            [],
+            {},
         )
         watching.hosts.apply([observe("i-1")])
         name = await watching.first("name", "192.0.2.7")

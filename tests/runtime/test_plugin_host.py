@@ -17,6 +17,7 @@ import structlog
 from aiohttp import web
 
 from supervisor.core.terms import Status
+from supervisor.plugins import read_sources
 from supervisor.runtime import stragglers
 from tests.watching import Watching, observe, plugin_folder, spec, watching_hosts
 
@@ -26,6 +27,7 @@ Logged: TypeAlias = list[MutableMapping[str, Any]]  # Any: structlog's own
 
 HEAD = """\
 import asyncio, os, subprocess, sys, time
+HOARD = []
 from supervisor.api import Check, CheckResult, Instance, Probe
 
 class Good(Check, kind="good"):
@@ -94,7 +96,7 @@ def begin(watching: Watching, folder: Path, port: int, interval: float = 0.5, **
         spec("good", name="good", builtin=False),
         *(spec(name, name=name, builtin=False, interval=interval, timeout=0.5) for name in bad),
     ]
-    watching.hosts.configure({"web": checks}, [folder])
+    watching.hosts.configure({"web": checks}, read_sources([folder]))
     watching.hosts.apply([observe("i-1")])
     return file
 
@@ -160,6 +162,14 @@ CULPRITS = {
     "it crashes": (
         "import ctypes; ctypes.string_at(0)", "brought the plugin host down: it was killed by SIGSEGV",
     ),
+    "it keeps a little more each time": (
+        "HOARD.append(b'x' * 80_000_000)\nreturn CheckResult.ok('fine')",
+        "keeps [4-7][0-9][0-9] MB of memory, of 768 MB for all plugin checks together",
+    ),
+    "it takes all there is and keeps it": (
+        "while True:\n    HOARD.append(b'x' * 1_000_000)",
+        "keeps [5-7][0-9][0-9] MB of memory, of 768 MB for all plugin checks together",
+    ),
     "it forks without end": (
         "for _ in range(50):\n    os.fork() or time.sleep(1000)\nreturn CheckResult.ok('fine')",
         "left processes behind: [0-9]+ of them, expected at most 64 of all checks",
@@ -203,7 +213,7 @@ async def test_a_check_whose_judge_blocks_is_named(watching: Watching, port: int
     """It has no coroutine and no task, and is in custody all the same."""
     file = plugin_folder(tmp_path, HEAD + JUDGE)
     line = (HEAD + JUDGE).count("\n")
-    watching.hosts.configure({"web": [spec("judges", builtin=False, port=port)]}, [tmp_path])
+    watching.hosts.configure({"web": [spec("judges", builtin=False, port=port)]}, read_sources([tmp_path]))
     watching.hosts.apply([observe("i-1")])
     await watching.until(lambda: watching.told, 30)
 

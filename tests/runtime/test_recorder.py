@@ -39,7 +39,7 @@ from supervisor.core.signals import (
 )
 from supervisor.core.terms import Lifecycle, Now, Status
 from supervisor.core.world import World
-from supervisor.runtime.recorder import PART, SEGMENT, Recorder
+from supervisor.runtime.recorder import PART, PIECE, SEGMENT, Recorder
 from supervisor.runtime.service import Service
 from supervisor.sim.world import Behaviour
 from supervisor.sim.world import World as SimWorld
@@ -172,12 +172,14 @@ def test_only_what_changes_is_kept_of_everything_else(desk: Desk) -> None:
     """A list that is as before, a sentinel that says the same, a supervisor that is well: nothing."""
     for at in range(5):
         desk.at = float(at)
-        desk.tap(InventorySeen("web", (MACHINE,), desk.at), SentinelReported("prober", True), SelfReported(0.01, 0.0))
+        desk.tap(
+            InventorySeen.of("web", (MACHINE,), desk.at), SentinelReported("prober", True), SelfReported(0.01, 0.0)
+        )
     desk.tap(InventoryFailed("web", "503"))
     desk.tap(InventoryFailed("web", "503"))
     desk.tap(SentinelReported("prober", False, "gone"), SelfReported(0.5, 0.0))
-    desk.tap(InventorySeen("web", (), desk.at), SelfReported(0.01, 0.0))
-    desk.tap(InventorySeen("web", (), desk.at))
+    desk.tap(InventorySeen.of("web", (), desk.at), SelfReported(0.01, 0.0))
+    desk.tap(InventorySeen.of("web", (), desk.at))
     desk.recorder.close()
     kinds = [type(line) for chapter in desk.paper.chapters for line in chapter.lines]
     assert [2, 2, 2] == [kinds.count(kind) for kind in (Felt, CloudLost, MachinesChanged)], "the last two open it, too"
@@ -187,11 +189,11 @@ def test_only_what_changes_is_kept_of_everything_else(desk: Desk) -> None:
 async def test_a_cloud_that_fails_is_one_edge_each_way(desk: Desk) -> None:
     """An empty list is a failure too: it is unknown, not gone."""
     await desk.recorder.write(lambda *_: None)
-    desk.tap(InventorySeen("web", (MACHINE,), 0.0))
+    desk.tap(InventorySeen.of("web", (MACHINE,), 0.0))
     desk.tap(InventoryFailed("web", "503"), InventoryFailed("web", "503"))
-    desk.tap(InventorySeen("web", (MACHINE,), 0.0))
-    desk.tap(InventorySeen("web", (), 0.0))
-    desk.tap(InventorySeen("web", (), 0.0))
+    desk.tap(InventorySeen.of("web", (MACHINE,), 0.0))
+    desk.tap(InventorySeen.of("web", (), 0.0))
+    desk.tap(InventorySeen.of("web", (), 0.0))
     desk.recorder.close()
     kinds = [type(line) for line in desk.paper.lines(MachinesChanged, CloudLost, CloudBack)]
     assert [MachinesChanged, CloudLost, CloudBack, CloudLost] == kinds
@@ -210,7 +212,7 @@ async def test_an_incident_is_kept_again_only_when_more_than_its_story_changed(d
 
 async def test_each_segment_can_be_read_by_itself(desk: Desk) -> None:
     """It opens with the settings, the journal's records, the machines and the sentinels; a start says that it is one."""
-    desk.tap(InventorySeen("web", (MACHINE,), 0.0), SentinelReported("prober", True))
+    desk.tap(InventorySeen.of("web", (MACHINE,), 0.0), SentinelReported("prober", True))
     await desk.recorder.write(lambda *_: None)
     desk.at = SEGMENT + 1
     desk.tap(SentinelReported("db", True))
@@ -223,10 +225,26 @@ async def test_each_segment_can_be_read_by_itself(desk: Desk) -> None:
     desk.recorder.close()
 
 
+async def test_what_tells_of_a_large_fleet_is_written_in_pieces(desk: Desk) -> None:
+    """Everything once, in order, and only the first of them opens the segment."""
+    names = [f"i-{number:05}" for number in range(2 * PIECE + 5)]
+    desk.tap(InventorySeen.of("web", (replace(MACHINE, id=name) for name in names), 0.0))
+    desk.tap(ResultsReported([Result(name, "alive", Status.OK, False, 1.0, 1.1) for name in names]))
+    desk.recorder.close()
+
+    told = [line for line in desk.paper.lines(MachinesChanged) if isinstance(line, MachinesChanged)]
+    assert 2 * names == [machine.id for line in told for machine in line.machines], "as known, and as news"
+    assert sorted(names) == sorted(run.instance for run in desk.paper.runs)
+    assert [True] + [False] * (len(desk.paper.chapters) - 1) == [chapter.opening for chapter in desk.paper.chapters]
+    for chapter in desk.paper.chapters:
+        machines = [m for line in chapter.lines if isinstance(line, MachinesChanged) for m in line.machines]
+        assert PIECE >= max(len(chapter.runs), len(chapter.lines), len(machines) // 2)
+
+
 async def test_a_disk_that_refuses_is_told_once_and_tried_again(desk: Desk) -> None:
     """Once when it breaks, once when it heals; the next segment is whole."""
     told: list[str] = []
-    desk.tap(InventorySeen("web", (MACHINE,), 0.0))
+    desk.tap(InventorySeen.of("web", (MACHINE,), 0.0))
     await desk.recorder.write(lambda kind, _: told.append(kind))
     desk.paper.full = True
     for at in (30.0, 60.0, 90.0):

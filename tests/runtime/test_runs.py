@@ -20,6 +20,7 @@ class Desk:
     """An asker whose answers are given by the test."""
 
     open: list[tuple[str, Done]] = field(default_factory=list)
+    limits: list[float] = field(default_factory=list)
 
     def prepare(self, question: Question) -> Prepared:
         """As it is."""
@@ -28,6 +29,7 @@ class Desk:
     def ask(self, prepared: Prepared, host: str, limit: float, done: Done) -> Callable[[], None]:
         """Wait for the test."""
         self.open.append((host, done))
+        self.limits.append(limit)
         return lambda: None
 
     @property
@@ -98,6 +100,16 @@ async def test_each_outcome_means_what_it_means_to_a_coroutine() -> None:
         assert (status, silent, text) == (result.status, result.silent, result.text), name
         assert 0 == len(story.runs)
         assert story.runs.start(story.pair(), boottime())
+
+
+async def test_a_stretched_limit_ends_before_the_same_question_is_due_again() -> None:
+    """Else each that is silent would miss every other turn."""
+    story = Story(count=3)
+    for number, stretch in enumerate((1.0, 3.0, 9.0)):
+        story.runs.stretch = stretch
+        assert story.runs.start(story.pair(number), boottime())
+
+    assert [2.0, 6.0, 9.0] == story.desk.limits
 
 
 async def test_nobody_is_asked_twice_at_a_time_and_of_the_forgotten_nothing_is_told() -> None:

@@ -100,3 +100,26 @@ def test_a_new_configuration_keeps_what_goes_on_and_drops_what_is_gone() -> None
     assert kept is made.pairs("i-1")[0]
     assert not dropped.waits
     assert {"i-1/alive": 5, "i-1/new": 5} == runs(made, 10.0)
+
+
+def test_starts_are_spread_evenly_and_stay_so_after_a_reload_and_a_restart() -> None:
+    """Everybody's place in the interval is its own, whenever it was told of; so no tenth of a second is crowded."""
+    count, slots = 20_000, 100
+    made, again = schedule(), Schedule(START + 3.3)
+    again.configure(specs(10.0, ("alive",)), START + 3.3)
+    for number in range(count):
+        made.observe(instance(f"i-{number:05}"), START, fast=False)
+        again.observe(instance(f"i-{number:05}"), START + 3.3 + number * 1e-5, fast=False)
+    first = spread(made, START)
+    made.configure(specs(10.0, ("alive",)), START + 14.7)
+
+    assert max(first.values()) <= 1.25 * count / slots
+    assert min(first.values()) >= 0.75 * count / slots
+    assert first == spread(made, START + 20.0) == spread(again, START + 20.0)
+
+
+def spread(made: Schedule, begin: float) -> Counter[int]:
+    """Return how many are due in each tenth of a second of the interval that begins then."""
+    for _ in made.due(begin):
+        pass
+    return Counter(int(due * 10) % 100 for number in range(1, 1001) for _, due in made.due(begin + number * 0.01))

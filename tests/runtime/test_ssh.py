@@ -316,7 +316,7 @@ async def test_looking_inside_runs_in_the_plugin_host(sshd: Sshd) -> None:
         spec("disk", name="disk", **inside, **sshd.keys, warn="0%", critical="0%"),  # type: ignore[arg-type]
     ]
     async with watching_hosts() as watching:
-        watching.hosts.configure({"web": checks}, [])
+        watching.hosts.configure({"web": checks}, {})
         watching.hosts.apply([observe("i-1")])
         await watching.until(lambda: any(r.status is Status.OK for r in watching.of("i-1", "disk")))
         await watching.until(lambda: sum(r.status is Status.OK for r in watching.of("i-1", "who")) >= 3)

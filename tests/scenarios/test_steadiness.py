@@ -8,7 +8,7 @@ from dataclasses import replace
 from supervisor.core.model import Instance, Learnt
 from supervisor.core.requests import Isolate
 from supervisor.core.settings import Guards
-from supervisor.core.signals import Beat, HeartbeatsReported, SelfReported
+from supervisor.core.signals import Beat, HeartbeatsDeaf, HeartbeatsReported, SelfReported
 from supervisor.core.terms import Health, Lifecycle, Mode
 from supervisor.runtime.service import Service
 from supervisor.sim.run import Stage, until
@@ -375,3 +375,50 @@ def test_a_supervisor_that_starves_does_nothing_and_says_so() -> None:
 
     there.live(story)
     assert "amnesty.begun" in {m.kind for m in there.chat.messages}
+
+
+def test_while_nobody_can_be_heard_nobodys_silence_says_anything() -> None:
+    """A broker that is away for ten minutes: told once, and once that it is back; nobody leaves, then or after."""
+    there = stage()
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world)
+        await beat(service, world, 200)
+        name = instances(service)[0].id
+        chart = service.engine.ctx.fleets["web"].charts[name]
+        service.report(HeartbeatsDeaf("the broker is away"))
+        await asyncio.sleep(20)
+        assert [] == told(there, "heartbeats.lost")
+        await asyncio.sleep(580)
+        assert ["heartbeats are not heard: the broker is away; their silence accuses nobody meanwhile"] == told(
+            there, "heartbeats.lost"
+        )
+        assert chart.heartbeat_fresh(world.clock.boot) is None
+        service.report(HeartbeatsDeaf(""))
+        await beat(service, world, 40, but=name)
+        assert chart.heartbeat_fresh(world.clock.boot) is None
+        await beat(service, world, 20, but=name)
+        assert chart.heartbeat_fresh(world.clock.boot) is False
+        assert ["heartbeats are heard again"] == told(there, "heartbeats.back")
+        assert {Lifecycle.IN_SERVICE} == {i.lifecycle for i in instances(service)}
+        assert [] == incidents(service)
+
+    there.live(story)
+
+
+def test_when_most_fall_silent_at_once_it_is_no_machines_fault() -> None:
+    """Seen before the first of them goes stale: none is ever mute, however long it lasts."""
+    there = stage()
+
+    async def story(service: Service, world: World) -> None:
+        await proved(service, world)
+        await beat(service, world, 200)
+        charts = service.engine.ctx.fleets["web"].charts
+        for _ in range(600):
+            await asyncio.sleep(1)
+            assert [] == [name for name, chart in charts.items() if chart.mute_since is not None]
+        assert "machines of fleet web fell silent at once" in told(there, "heartbeats.lost")[0]
+        await beat(service, world, 60)
+        assert ["heartbeats are heard again"] == told(there, "heartbeats.back")
+
+    there.live(story)

@@ -12,6 +12,7 @@ from pathlib import Path
 from supervisor import __version__
 from supervisor.core.documents import FiguresDoc
 from supervisor.core.engine import Engine
+from supervisor.core.measured import Measured
 from supervisor.core.model import Record
 from supervisor.core.settings import Settings
 from supervisor.core.signals import OperatorAsked, Reply, Signal, Turn
@@ -60,8 +61,18 @@ class Front:
         self.engine = Engine(records, settings, self.now())
         self.stable = asyncio.Lock()
         self.unready = ""
+        self.measured = Measured()
+        self.told: list[object] = []  # by Alertmanager's webhook
         self.server = Server(
-            self.engine.ctx, self.stable, self.ask, figures, no_metrics, ready=lambda: self.unready, url=url
+            self.engine.ctx,
+            self.stable,
+            self.ask,
+            figures,
+            no_metrics,
+            ready=lambda: self.unready,
+            url=url,
+            measured=self.measured,
+            alerts=self.hear,
         )
         self.asked: list[OperatorAsked] = []
         self.port = 0
@@ -85,6 +96,13 @@ class Front:
         self.engine.settle()
         self.server.events.publish(turn.events)
         return turn
+
+    def hear(self, body: object) -> str:
+        """Take what the webhook tells; what is no table can't be understood."""
+        if not isinstance(body, dict):
+            raise ValueError("body: expected a table")  # what the real one raises
+        self.told.append(body)
+        return "1 fire"
 
     async def ask(self, request: OperatorAsked) -> Reply:
         """Answer an operator."""

@@ -123,6 +123,7 @@ async def test_every_verb_takes_what_its_description_says(
         paths = (await answer.json())["paths"]
     instance = next(i.id for i in front.engine.ctx.world.all(Instance) if i.lifecycle is Lifecycle.IN_SERVICE)
     described = {path.rpartition("/")[2] for path, operations in paths.items() if "post" in operations}
+    described.remove("alerts")  # it asks the engine for nothing, see test_alerting.py
     assert described == set(VERBS)
     for verb, fields in VERBS.items():
         body = {k: v.format(instance=instance) if isinstance(v, str) else v for k, v in fields.items()}

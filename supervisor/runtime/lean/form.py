@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from supervisor.api import HttpQuestion, Question, TcpQuestion
+from supervisor.api import LARGEST_BODY, HttpQuestion, Question, TcpQuestion
 from supervisor.runtime.asking import Prepared
 from supervisor.runtime.lean.http1 import AnswerReader, KeptReader, StatusReader, request_parts
 from supervisor.runtime.lean.reading import PrefixedReader, Reader, TcpReader
@@ -63,13 +63,15 @@ def form_of(question: Question) -> Form:
 
 
 def _http(question: HttpQuestion) -> Form:
+    if not 0 < question.most <= LARGEST_BODY:
+        raise ValueError(f"{question.most} bytes of a body can't be kept, expected 1 to {LARGEST_BODY}")
     keep = question.keep and question.method in REPEATABLE
     port = "" if question.port == (443 if question.tls else 80) else f":{question.port}"
     before, after = request_parts(question.method, question.path, port, question.headers, keep=keep)
     bodiless = question.method == "HEAD"
     reader: Callable[[], Reader] = StatusReader
     if question.whole:
-        reader = partial(AnswerReader, whole=True, bodiless=bodiless)
+        reader = partial(AnswerReader, whole=True, bodiless=bodiless, most=question.most)
     elif keep:
         reader = partial(KeptReader, bodiless=bodiless)
     return Form(

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
-from supervisor.api import HttpAnswer
+from supervisor.api import KEPT_BODY, HttpAnswer
 from supervisor.core.terms import Seconds
 from supervisor.runtime.lean.head import BLANK, BODILESS, LONGEST_LINE, MOST_HEAD, Head, head_of, is_interim, status_of
-from supervisor.runtime.lean.reading import KEPT, broken
+from supervisor.runtime.lean.reading import broken
 
 MOST_FRAMING = 128 * 1024
 """Bytes of a chunked body that are none of its content: a chunk may be one byte, behind a line of thousands."""
@@ -135,7 +135,7 @@ def _in_one_piece(data: bytes, *, bodiless: bool) -> tuple[int, bool]:
 
 
 class AnswerReader:
-    """Reads head and body, up to 64 KiB of it; `whole` says whether they are told, too. Its state is its next step."""
+    """Reads head and body, up to `most` bytes of it; `whole` says whether they are told, too. Its state is its next step."""
 
     __slots__ = (
         "_at",
@@ -145,14 +145,16 @@ class AnswerReader:
         "_head",
         "_left",
         "_looked",
+        "_most",
         "_seen",
         "_step",
         "_whole",
         "reusable",
     )
 
-    def __init__(self, *, whole: bool, bodiless: bool) -> None:
+    def __init__(self, *, whole: bool, bodiless: bool, most: int = KEPT_BODY) -> None:
         """Begin with nothing. An answer to HEAD is `bodiless`."""
+        self._most = most
         self._whole = whole
         self._bodiless = bodiless
         self._seen = b""  # what came
@@ -221,7 +223,7 @@ class AnswerReader:
         return self._step is None
 
     def _read_until_close(self) -> bool:
-        self._left = KEPT
+        self._left = self._most
         self._read_body()
         return self._step is None
 
@@ -259,12 +261,12 @@ class AnswerReader:
     # -- what they share
 
     def _read_body(self) -> bool:
-        """Take what is there of what is to come, and return whether that is all of it; 64 KiB of a body are enough."""
+        """Take what is there of what is to come, and return whether that is all of it; `most` bytes of a body are enough."""
         data = self._seen[self._at : self._at + self._left]
         self._at += len(data)
         self._left -= len(data)
-        self._body += data[: KEPT - len(self._body)]
-        if len(self._body) == KEPT:
+        self._body += data[: self._most - len(self._body)]
+        if len(self._body) == self._most:
             self._step = None
             return False
         return not self._left

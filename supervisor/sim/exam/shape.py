@@ -7,7 +7,7 @@ from functools import cache
 
 from supervisor.core.settings import CheckPolicy, FleetPolicy, RemediationPolicy, Settings
 from supervisor.core.terms import Mode, Role, Scope
-from supervisor.plugins import discover
+from supervisor.plugins import discover, planned
 from supervisor.sim.exam.scenario import Scenario
 from supervisor.sim.exam.site import FLEET, ZONES
 
@@ -26,9 +26,7 @@ CHECKS = {
 @cache
 def rung(kind: str) -> RemediationPolicy:
     """Return a built-in remediation's plan, from its plugin."""
-    cls = discover().remediations[kind].cls
-    plan = tuple(step.planned() for step in cls().plan())
-    return RemediationPolicy(kind, plan, cls.removes, cls.starts_from)
+    return planned(discover().remediations[kind].cls())
 
 
 def settings_for(scenario: Scenario, size: int, base: Settings | None = None) -> Settings:

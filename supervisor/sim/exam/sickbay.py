@@ -260,7 +260,7 @@ class Sickbay:
                 if machines is None:
                     self._signals.append(InventoryFailed(fleet, "the cloud does not answer"))
                 else:
-                    self._signals.append(InventorySeen(fleet, tuple(machines), asked))
+                    self._signals.append(InventorySeen.of(fleet, machines, asked))
 
             self._desk.cloud.list(fleet, seen)
 

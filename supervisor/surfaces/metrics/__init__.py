@@ -74,13 +74,25 @@ class Watched(Protocol):
         ...
 
 
+class Ears(Protocol):
+    """What hears the machines' signs of life."""
+
+    deaf: str
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Messages by what came of them; empty where nothing is listened to."""
+        ...
+
+
 class Metrics(Collector):
     """All of Sickbay's metrics."""
 
-    def __init__(self, service: Watched, hosts: Mapping[str, HostFigures]) -> None:
-        """Watch a service and its check hosts, by name. Add `listen` to the service's listeners."""
+    def __init__(self, service: Watched, hosts: Mapping[str, HostFigures], ears: Ears | None = None) -> None:
+        """Watch a service, its check hosts by name, and its ears. Add `listen` to the service's listeners."""
         self._service = service
         self._hosts = hosts
+        self._ears = ears
         self._tally = Tally(service.engine.ctx)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -103,6 +115,10 @@ class Metrics(Collector):
         for name in sorted(ctx.fleets):
             read_fleet(ctx, ctx.fleets[name], sheet)
         read_hosts(self._hosts, sheet)
+        if self._ears is not None and self._ears.counts:
+            sheet.put(c.DEAF, float(bool(self._ears.deaf)))
+            for outcome, count in self._ears.counts.items():
+                sheet.put(c.HEARTBEATS, count, outcome)
         read_engine(service.engine, service.loop, sheet)
         read_outbox(ctx, service.outbox, sheet)
         sheet.put(c.INBOX, len(service.inbox))

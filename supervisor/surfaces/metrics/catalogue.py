@@ -204,6 +204,17 @@ LAG_P99 = Family(
 LAG_MAX = Family("sickbay_check_lag_max_seconds", G, ("host",), "How late the latest check of the last second started.")
 HOST_LAG = Family("sickbay_check_host_loop_lag_seconds", G, ("host",), "How late the check host's own loop is.")
 
+# -- heartbeats
+HEARTBEATS = Family(
+    "sickbay_heartbeats_total",
+    C,
+    ("outcome",),
+    "Messages of machines by what came of them: accepted, or why they were refused.",
+)
+DEAF = Family(
+    "sickbay_heartbeats_deaf", G, (), "Whether nobody's heartbeats can be heard: 1 while silence accuses nobody."
+)
+
 # -- engine, store, outbox
 TURNS = Family("sickbay_engine_turns_total", C, (), "Turns of the engine.")
 STEP_TIME = Family("sickbay_engine_step_seconds", S, (), "Time the engine takes to decide one turn.")

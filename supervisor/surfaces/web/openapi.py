@@ -18,7 +18,7 @@ Json = dict[str, Any]  # Any: JSON
 WHERE = "#/components/schemas/{model}"
 ABOUT = """What Sickbay knows, and what an operator may ask.
 
-On loopback this API only reads. On the unix socket beside the state file it acts as well; who acts is known from the
+On loopback this API only reads, but for the webhook of Alertmanager, which has a token. On the unix socket beside the state file it acts as well; who acts is known from the
 kernel and written into the audit log. Send an `Idempotency-Key` with what acts: the same key is answered once."""
 
 

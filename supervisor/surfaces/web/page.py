@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from supervisor import __version__
 from supervisor.core import views
 from supervisor.core.cards import Tone
-from supervisor.core.documents import FleetDoc, InstanceDoc, StatusDoc
+from supervisor.core.documents import FleetDoc, InstanceDoc, PointDoc, StatusDoc
 from supervisor.core.duration import words
 from supervisor.core.text import clean, percent
 from supervisor.core.verdict import how_sure
@@ -40,6 +40,9 @@ DRAWN = 1000  # machines; of more, only those that stand out
 URGENCY = [str(t) for t in (Tone.HUMAN, Tone.TROUBLE, Tone.HELD, Tone.ACTING, Tone.RESTORED, Tone.CLOSED)]
 TOLD: tuple[Literal["doing", "held", "impaired", "notices"], ...] = ("doing", "held", "impaired", "notices")
 ASIDE = ("quarantined", "boot_failed", "retiring", "retired")  # they stand in the quarantine instead
+WIDE, HIGH = 200, 36  # of a plot, in its own units
+SECONDS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+BYTES = (("TiB", 2.0**40), ("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10))
 SIGNS = {"healthy": "●", "suspect": "◐", "sick": "✕", "unknown": "○"}
 WELL = frozenset({"in_service", "probation"})
 
@@ -65,6 +68,8 @@ class Page:
             "span": words,
             "clean": clean,
             "percent": percent,
+            "spark": spark,
+            "measure": measure,
         }
         self._templates.globals |= {
             "tones": {str(k): v for k, v in TONES.items()},
@@ -119,7 +124,8 @@ class Page:
                 explained = self._reading.explain(request)
             except web.HTTPNotFound as error:
                 return self._missing(error, status)
-        return self._render("instance.html", status=status, explained=explained)
+            metrics = self._reading.metrics(request)
+        return self._render("instance.html", status=status, explained=explained, metrics=metrics)
 
     async def _fleet(self, request: web.Request) -> web.Response:
         async with self._reading.stable:
@@ -187,6 +193,33 @@ def until(moment: str | None, now: datetime) -> str:
         return "until further notice"
     left = datetime.fromisoformat(moment) - now
     return "now" if left < timedelta(seconds=1) else f"in {words(left.total_seconds())}"
+
+
+def spark(points: Sequence[PointDoc]) -> str:
+    """Return a number over time as the points of an SVG polyline, in a box of WIDE by HIGH."""
+    at = [datetime.fromisoformat(p["at"]).timestamp() for p in points if p["at"] is not None]
+    values = [p["value"] for p in points]
+    low, span, seconds = min(values), max(values) - min(values), max(at) - min(at)
+    return " ".join(
+        f"{(WIDE * (moment - at[0]) / seconds if seconds else WIDE):.1f},"
+        f"{HIGH - 2 - (HIGH - 4) * ((value - low) / span if span else 0.5):.1f}"
+        for moment, value in zip(at, values, strict=True)
+    )
+
+
+def measure(value: float, label: str) -> str:
+    """Return a number as people read it, in the base unit that its label ends with."""
+    if label.endswith("_ratio"):
+        return f"{100 * value:.4g} %"
+    if label.endswith("_seconds"):
+        unit, size = next(
+            (found for found in SECONDS if abs(value) >= found[1]), ("s", 1.0) if not value else SECONDS[-1]
+        )
+        return f"{value / size:.4g} {unit}"
+    if label.endswith("_bytes"):
+        unit, size = next((found for found in BYTES if abs(value) >= found[1]), ("B", 1.0))
+        return f"{value / size:.4g} {unit}"
+    return f"{value:.6g}"
 
 
 def clock(moment: str | None) -> str:

@@ -19,11 +19,13 @@ from supervisor.core.documents import (
     FleetExplainDoc,
     IncidentDoc,
     InstanceDoc,
+    MetricDoc,
     QuarantineDoc,
     StatusDoc,
     StoryDoc,
 )
 from supervisor.core.fleet import Fleet
+from supervisor.core.measured import Measured
 from supervisor.core.model import Incident, Instance
 from supervisor.surfaces.web.routes import Handler, Parameter, Route
 
@@ -38,11 +40,14 @@ LIMIT = Parameter("limit", {"type": "integer", "minimum": 1, "maximum": MOST, "d
 class Reading:
     """Serves views of one engine. `stable` is held while the engine decides; `figures` are the shell's own."""
 
-    def __init__(self, context: Context, stable: asyncio.Lock, figures: Callable[[], FiguresDoc]) -> None:
-        """Take what is to be shown."""
+    def __init__(
+        self, context: Context, stable: asyncio.Lock, figures: Callable[[], FiguresDoc], measured: Measured
+    ) -> None:
+        """Take what is to be shown; `measured` are the numbers of checks."""
         self.context = context
         self.stable = stable
         self._figures = figures
+        self._measured = measured
 
     def routes(self) -> list[Route]:
         """Return what it answers."""
@@ -67,6 +72,14 @@ class Reading:
                 "Why an instance is judged as it is, and every guard with value and threshold",
                 one(self.explain),
                 ExplainDoc,
+            ),
+            Route(
+                "GET",
+                many + "instances/{name}/metrics",
+                "instance_metrics",
+                "The newest numbers that an instance's checks measured",
+                one(self.metrics),
+                list[MetricDoc],
             ),
             Route(
                 "GET",
@@ -159,6 +172,10 @@ class Reading:
     def explain(self, request: web.Request) -> ExplainDoc:
         """Return why an instance is judged as it is."""
         return reasons.explain(self.context, self.known_instance(request))
+
+    def metrics(self, request: web.Request) -> list[MetricDoc]:
+        """Return the numbers of the instance that a path names."""
+        return views.metrics_view(self.context, self._measured, self.known_instance(request).id)
 
     def _incidents(self, request: web.Request) -> list[IncidentDoc]:
         return views.incidents_view(self.context, closed=_flag(request, "closed", default=True), limit=_limit(request))

@@ -40,8 +40,9 @@ class Route:
     query: Sequence[Parameter] = ()
     body: dict[str, Any] | None = None  # Any: JSON
     errors: tuple[tuple[int, str], ...] = ()
+    guarded: bool = False  # it knows itself whom to let in, on every listener
 
     @property
     def acts(self) -> bool:
-        """Whether it changes anything: only the unix socket serves such a route."""
-        return self.method == "POST"
+        """Whether it asks the engine to change anything: only the unix socket serves such a route."""
+        return self.method == "POST" and not self.guarded

@@ -16,9 +16,11 @@ from aiohttp import web
 
 from supervisor.core.context import Context
 from supervisor.core.documents import FiguresDoc
+from supervisor.core.measured import Measured
 from supervisor.core.signals import OperatorAsked, Reply
 from supervisor.surfaces.listen import Taken
 from supervisor.surfaces.web.acting import Acting
+from supervisor.surfaces.web.alerting import Alerting
 from supervisor.surfaces.web.events import Events
 from supervisor.surfaces.web.openapi import openapi
 from supervisor.surfaces.web.page import Page
@@ -49,23 +51,28 @@ class Server:
         *,
         ready: Callable[[], str],
         url: str = "",
+        measured: Measured | None = None,
+        alerts: Callable[[object], str] = lambda _: "",
     ) -> None:
         """`stable` is held while the engine decides.
 
         `metrics` takes an Accept header and returns a scrape with its content type; `ready` says why it is not ready,
-        '' when it is.
+        '' when it is; `measured` are the numbers of checks; `alerts` takes what Alertmanager's webhook tells, and
+        returns what became of it.
         """
         self.events = Events(lambda: datetime.now(UTC))
         self._ready = ready
         self._stable = stable
         self._render_metrics = metrics
-        reading = Reading(context, stable, figures)
+        reading = Reading(context, stable, figures, measured or Measured())
+        self.alerting = Alerting(alerts)
         self._page = Page(reading)
         self._names = {"localhost", "127.0.0.1", "::1", urlsplit(url).hostname or "localhost"}
         self._acting = Acting(ask)
         self._routes = [
             *reading.routes(),
             *self._acting.routes(),
+            self.alerting.route(),
             Route(
                 "GET",
                 "/api/v1/events",

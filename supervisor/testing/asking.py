@@ -1,24 +1,21 @@
-"""For the authors of checks: run a check against a scripted instance, by the rules of production and without a network.
-
-    def test_an_error_is_critical() -> None:
-        result = run(MyCheck(port=80), instance(), FakeProbe(http=[http_answer(500)]))
-
-        assert Status.CRITICAL is result.status
+"""For the authors of checks: a scripted instance, and the production runner on virtual time.
 
 What a check makes of an answer is its own; what becomes of a refusal, of silence, of a crash of the check and of a slow
-one is Sickbay's, and `run` asks the production runner.
+one is Sickbay's, and `run` asks the production runner. An answer takes as long as it says, and a check may sleep: both
+cost virtual seconds only.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Generic, NoReturn, TypeAlias, TypeVar
 
 from yarl import URL
 
 from supervisor.api import (
+    KEPT_BODY,
     Check,
     CheckResult,
     EchoAnswer,
@@ -37,40 +34,33 @@ from supervisor.api import (
 from supervisor.runtime.lean.names import refuse_forbidden
 from supervisor.runtime.lean.reading import KEPT
 from supervisor.runtime.runner import run_check
-
-__all__ = [
-    "EchoRequest",
-    "FakeProbe",
-    "HttpRequest",
-    "ProgramRequest",
-    "Reply",
-    "SshRequest",
-    "TcpRequest",
-    "TlsRequest",
-    "UdpRequest",
-    "echo_answer",
-    "http_answer",
-    "instance",
-    "program_answer",
-    "run",
-    "tcp_answer",
-    "tls_answer",
-    "udp_answer",
-]
+from supervisor.sim.time import VirtualLoop
 
 A = TypeVar("A")
 
 
-def run(check: Check, instance: Instance, probe: FakeProbe, *, timeout: float = 3.0) -> CheckResult:
+def run(
+    check: Check, instance: Instance, probe: FakeProbe, *, timeout: float = 3.0, real_time: bool = False
+) -> CheckResult:
     """Ask once, and return what Sickbay would note: `timeout` in seconds, as in the check's table.
 
-    Raises `AssertionError` when the check asks for more answers than the probe has; a check that raises anything else
-    has failed itself, and is UNKNOWN. From a coroutine, call it in a thread.
+    Time is virtual: what the check waits for costs nothing. A check that waits for a thread, a process or a socket of its
+    own needs `real_time`. Raises `AssertionError` when the check asks for more answers than the probe has; a check that
+    raises anything else has failed itself, and is UNKNOWN. From a coroutine, call it in a thread.
     """
-    result = asyncio.run(run_check(check, instance, probe, timeout)).result
+    with asyncio.Runner(loop_factory=None if real_time else _Loop) as runner:
+        result = runner.run(run_check(check, instance, probe, timeout)).result
     if probe.overrun:
         raise AssertionError(probe.overrun)
     return result
+
+
+class _Loop(VirtualLoop):
+    """Virtual time, which nobody outside of it keeps."""
+
+    def run_in_executor(self, executor: object, func: Callable[..., object], *args: object) -> NoReturn:
+        """Refuse: virtual time passes before the thread has begun."""
+        raise RuntimeError("virtual time waits for no thread; test this check with run(…, real_time=True)")
 
 
 def instance(address: str = "192.0.2.1", *, zone: str = "a", version: str = "1.0.0") -> Instance:
@@ -79,10 +69,15 @@ def instance(address: str = "192.0.2.1", *, zone: str = "a", version: str = "1.0
 
 
 def http_answer(
-    status: int = 200, body: bytes | str = b"", *, headers: Mapping[str, str] | None = None, seconds: float = 0.01
+    status: int = 200,
+    body: bytes | str = b"",
+    *,
+    headers: Mapping[str, str] | None = None,
+    seconds: float = 0.01,
+    most: int = KEPT_BODY,
 ) -> HttpAnswer:
-    """Return an HTTP answer, cut as the real probe cuts it; `seconds` is how long it took."""
-    return HttpAnswer(status, headers or {}, _bytes(body)[:KEPT], seconds)
+    """Return an HTTP answer, cut as the real probe cuts it for who asks for `most` bytes; `seconds` is how long it took."""
+    return HttpAnswer(status, headers or {}, _bytes(body)[:most], seconds)
 
 
 def tcp_answer(received: bytes | str = b"", *, seconds: float = 0.01) -> TcpAnswer:
@@ -114,12 +109,13 @@ def program_answer(
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What the check asked over HTTP."""
+    """What the check asked over HTTP, and when: seconds since it began."""
 
     method: str
     url: str
     headers: Mapping[str, str]
     verify: bool
+    at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +127,7 @@ class TcpRequest:
     send: bytes
     until: bytes
     prefix: int = 0
+    at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +140,7 @@ class TlsRequest:
     verify: bool
     ca_file: str
     least: TlsVersion
+    at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +150,7 @@ class UdpRequest:
     host: str
     port: int
     payload: bytes
+    at: float = field(default=0.0, compare=False)
 
 
 Reply: TypeAlias = Callable[[bytes], bytes]
@@ -165,14 +164,16 @@ class EchoRequest:
     host: str
     count: int
     wait: float
+    at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramRequest:
-    """What the check ran, and with which additions to the environment."""
+    """What the check ran, and with which additions to the environment; `at` as with HTTP."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
+    at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,7 @@ class SshRequest:
     host: str
     argv: tuple[str, ...]
     login: SshLogin
+    at: float = field(default=0.0, compare=False)
 
 
 class FakeProbe:
@@ -189,9 +191,9 @@ class FakeProbe:
 
     Each entry is an answer, or what the real probe would raise: `Refusal("connection refused")` for an instance that
     turns the check away, `NoAnswer("timed out")` for one that says nothing, `Unrunnable("no such file")` for a program
-    that can't be run. `http.asked`, `tcp.asked` and so on tell afterwards what the check asked. Like the real one it refuses
-    link-local addresses. Where an answer depends on the question, an entry of `tcp` or `udp` may be a function of what was
-    sent.
+    that can't be run. An answer comes after its own `seconds`, a failure at once. `http.asked`, `tcp.asked` and so on tell
+    afterwards what the check asked, and when. Like the real one it refuses link-local addresses. Where an answer depends on
+    the question, an entry of `tcp` or `udp` may be a function of what was sent.
     """
 
     def __init__(
@@ -267,12 +269,19 @@ class FakeHttp:
         self.asked: list[HttpRequest] = []
 
     async def get(
-        self, url: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", verify: bool = True
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        verify: bool = True,
+        most: int = KEPT_BODY,
     ) -> HttpAnswer:
         """Answer from the script."""
         refuse_forbidden(URL(url, encoded=True).host or "")
-        self.asked.append(HttpRequest(method, url, dict(headers or {}), verify))
-        return self.script.next()
+        self.asked.append(HttpRequest(method, url, dict(headers or {}), verify, self.script.now()))
+        answer = await self.script.next()
+        return replace(answer, body=answer.body[:most])
 
 
 class FakeTcp:
@@ -288,8 +297,8 @@ class FakeTcp:
     ) -> TcpAnswer:
         """Answer from the script; a message that follows its length is scripted without it."""
         refuse_forbidden(host)
-        self.asked.append(TcpRequest(host, port, send, until, prefix))
-        entry = self.script.next()
+        self.asked.append(TcpRequest(host, port, send, until, prefix, self.script.now()))
+        entry = await self.script.next()
         return entry if isinstance(entry, TcpAnswer) else tcp_answer(entry(send))
 
 
@@ -313,8 +322,8 @@ class FakeTls:
     ) -> TlsAnswer:
         """Answer from the script."""
         refuse_forbidden(host)
-        self.asked.append(TlsRequest(host, port, server_name, verify, ca_file, least))
-        return self.script.next()
+        self.asked.append(TlsRequest(host, port, server_name, verify, ca_file, least, self.script.now()))
+        return await self.script.next()
 
 
 class FakeUdp:
@@ -330,9 +339,9 @@ class FakeUdp:
     ) -> UdpAnswer:
         """Answer from the script: with the next datagram that is accepted."""
         refuse_forbidden(host)
-        self.asked.append(UdpRequest(host, port, payload))
+        self.asked.append(UdpRequest(host, port, payload, self.script.now()))
         while True:
-            entry = self.script.next()
+            entry = await self.script.next()
             answer = entry if isinstance(entry, UdpAnswer) else udp_answer(entry(payload))
             if accept is None or accept(answer.received):
                 return answer
@@ -349,8 +358,8 @@ class FakeIcmp:
     async def echo(self, host: str, *, count: int = 1, wait: float = 1.0) -> EchoAnswer:
         """Answer from the script."""
         refuse_forbidden(host)
-        self.asked.append(EchoRequest(host, count, wait))
-        return self.script.next()
+        self.asked.append(EchoRequest(host, count, wait, self.script.now()))
+        return await self.script.next()
 
 
 class FakeProgram:
@@ -363,8 +372,8 @@ class FakeProgram:
 
     async def run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> ProgramAnswer:
         """Answer from the script."""
-        self.asked.append(ProgramRequest(tuple(argv), dict(env or {})))
-        return self.script.next()
+        self.asked.append(ProgramRequest(tuple(argv), dict(env or {}), self.script.now()))
+        return await self.script.next()
 
 
 class FakeSsh:
@@ -378,8 +387,8 @@ class FakeSsh:
     async def run(self, host: str, argv: Sequence[str], login: SshLogin) -> ProgramAnswer:
         """Answer from the script."""
         refuse_forbidden(host)
-        self.asked.append(SshRequest(host, tuple(argv), login))
-        return self.script.next()
+        self.asked.append(SshRequest(host, tuple(argv), login, self.script.now()))
+        return await self.script.next()
 
 
 class _Script(Generic[A]):
@@ -389,10 +398,18 @@ class _Script(Generic[A]):
         self._what = what
         self._entries = tuple(entries)
         self._place = 0
+        self._begun: float | None = None
         self.overrun = ""
 
-    def next(self) -> A:
-        """Return the next answer, or raise the next failure."""
+    def now(self) -> float:
+        """Return the seconds since the check first asked."""
+        now = asyncio.get_running_loop().time()
+        if self._begun is None:
+            self._begun = now
+        return now - self._begun
+
+    async def next(self) -> A:
+        """Return the next answer once its time has passed, or raise the next failure."""
         self._place += 1
         if self._place > len(self._entries):
             self.overrun = (
@@ -403,7 +420,15 @@ class _Script(Generic[A]):
         entry = self._entries[self._place - 1]
         if isinstance(entry, Refusal | NoAnswer | Unrunnable):
             raise entry
+        await asyncio.sleep(_took(entry))
         return entry
+
+
+def _took(entry: object) -> float:
+    """Return how long an answer takes; one that is made by a function comes at once."""
+    if isinstance(entry, EchoAnswer):
+        return max(entry.round_trips)
+    return float(getattr(entry, "seconds", 0.0))
 
 
 def _bytes(text: bytes | str) -> bytes:
