@@ -91,7 +91,10 @@ _Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 _Percentage = Annotated[str, Field(pattern=r"^(?:100(?:\.0+)?|[0-9]{1,2}(?:\.[0-9]+)?)%$")]
 Share = Annotated[float, BeforeValidator(_share, json_schema_input_type=_Fraction | _Percentage), Field(ge=0.0, le=1.0)]
 """A share in config.toml: 0.3 or "30%"."""
-Rate = Annotated[Share, Field(gt=0.0, lt=1.0)]  # a chance: its logarithm, and that of its opposite, must exist
+_Chance = Annotated[float, Field(gt=0.0, lt=1.0)]
+_ChanceOf100 = Annotated[str, Field(pattern=r"^(?!0+(?:\.0+)?%$)[0-9]{1,2}(?:\.[0-9]+)?%$")]
+Rate = Annotated[float, BeforeValidator(_share, json_schema_input_type=_Chance | _ChanceOf100), Field(gt=0.0, lt=1.0)]
+"""A chance, written as a share is: its logarithm, and that of its opposite, must exist."""
 
 
 def _pace(value: timedelta) -> timedelta:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -73,7 +73,9 @@ def test_the_examples_of_a_page_pass(name: str, tmp_path: Path) -> None:
     """What people copy is not underlined in red, with the plugins that the same page writes."""
     folder = tmp_path / "plugins"
     folder.mkdir(mode=0o755)
-    for number, text in enumerate(t for t in fenced(ROOT / name, "python") if re.search(r"\((Check|Remediation), kind=", t)):
+    for number, text in enumerate(
+        t for t in fenced(ROOT / name, "python") if re.search(r"\((Check|Remediation), kind=", t)
+    ):
         (folder / f"example{number}.py").write_text(text, encoding="utf-8")
         (folder / f"example{number}.py").chmod(0o644)
     document = schema(discover([folder]))
@@ -216,11 +218,30 @@ def test_defaults_are_said_as_the_file_says_them() -> None:
 
 
 KEYS = [(name, key) for name, model in TABLES.items() if name != "supervisor" for key in model.model_fields]
-VALUES = ["0", "1", "-1", "0.25", "true", '"x"', '"30s"', '"1h 30m"', '"12%"', '"101%"', "[]", '["1s"]', "{}", "[1]"]
+VALUES = [
+    "0",
+    "1",
+    "-1",
+    "0.25",
+    "true",
+    '"x"',
+    '"30s"',
+    '"1h 30m"',
+    '"0.0%"',
+    '"12%"',
+    '"100%"',
+    '"101%"',
+    "[]",
+    '["1s"]',
+    "{}",
+    "[1]",
+]
 ELSEWHERE = {"sick_rate", "gray_rate", "blip_rate", "lb_floor", "serving_floor", "running", "retention", "paths"}
 """Keys that may also be held against each other, or against the disk, which is beyond a schema."""
 
 
+@example(("explaining", "burst_hourly"), "0")
+@example(("judgement", "blip_rate"), "1")
 @given(st.sampled_from(KEYS), st.sampled_from(VALUES))
 def test_both_agree_on_any_value_of_any_key(
     tmp_path_factory: pytest.TempPathFactory, place: tuple[str, str], value: str
