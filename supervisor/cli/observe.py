@@ -20,6 +20,7 @@ from supervisor.cli.base import (
     when,
 )
 from supervisor.cli.explained import print_fleet, print_instance
+from supervisor.cli.looked_up import print_dossiers
 from supervisor.cli.shown import print_status
 from supervisor.core.text import clean
 from supervisor.errors import OperatorError
@@ -61,6 +62,7 @@ def incidents(
         print_table(("id", "opened (UTC)", "state", "fleet", "instance", "held by", "cause"), rows)
     else:
         typer.echo(f"incident {document['id']} ({document['state']}): {clean(document['card']['headline'])}")
+        print_dossiers(document)
         for note in document["story"]:
             typer.echo(f"  {when(note['at'])[11:]}  {clean(note['text'])}")
         if document["card"]["ask"]:

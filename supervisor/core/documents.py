@@ -274,9 +274,47 @@ class WorkflowDoc(TypedDict):
     outcome: str
 
 
-class StoryDoc(IncidentDoc):
-    """One incident with its story and its workflows."""
+class CheckSeenDoc(TypedDict):
+    """What a check said last, and since when."""
 
+    name: str
+    status: str
+    since: str | None
+    text: str
+
+
+class DossierDoc(TypedDict):
+    """What a person would look up first about an incident, at its `moment`: opening, or removal of its machine.
+
+    `why` is the reason in a sentence, `signature` how the machine fails without what varies, `cloud` what cloud and load
+    balancer say. `log` are its last lines, oldest first, `telling` the one of them that says most; `log_trouble` says why
+    there are none, and `log_at` is null until they were read. Secrets are masked.
+    """
+
+    moment: str
+    at: str | None
+    why: str
+    signature: str
+    checks: list[CheckSeenDoc]
+    cloud: str
+    changes: list[str]
+    log: list[str]
+    log_at: str | None
+    log_trouble: str
+    telling: str
+
+
+class StoryDoc(IncidentDoc):
+    """One incident with its story, its dossiers and its workflows.
+
+    `fingerprint` names its kind, '' while that is not known; `alike` are the incidents of that kind in the seven days
+    before it, oldest first, and `alike_in_words` says the same to people.
+    """
+
+    fingerprint: str
+    alike: list[int]
+    alike_in_words: str
+    dossiers: list[DossierDoc]
     story: list[NoteDoc]
     workflows: list[WorkflowDoc]
 

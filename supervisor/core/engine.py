@@ -16,6 +16,7 @@ from supervisor.core import (
     answers,
     changes,
     digest,
+    dossiers,
     inventory,
     learnt,
     leftovers,
@@ -40,6 +41,7 @@ from supervisor.core.signals import (
     InventorySeen,
     KillSwitchSeen,
     LeftoversSeen,
+    LogRead,
     MessageTold,
     Noticed,
     OperatorAsked,
@@ -90,6 +92,7 @@ class Engine:
             fleet = self.ctx.fleets.get(incident.fleet)
             if fleet is not None and incident.instance:
                 fleet.turned_sick[incident.instance] = self.ctx.to_boot(incident.opened_at)
+        dossiers.resume(self.ctx)
 
     # -- one step
 
@@ -168,6 +171,8 @@ class Engine:
             case StepFinished():
                 owner = ctx.world.get(Workflow, signal.workflow)
                 answers.answered(ctx, ctx.fleets.get(owner.fleet) if owner else None, signal)
+            case LogRead():
+                dossiers.log_read(ctx, signal)
             case OperatorAsked():
                 try:
                     ctx.turn.replies.append(Reply(signal.request, True, operator.asked(ctx, signal)))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import troubles
+from supervisor.core import dossiers, troubles
 from supervisor.core.cards import NEEDS_HUMAN, course
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Reading
 from supervisor.core.health import first_sign
-from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Quarantine, Resolution
+from supervisor.core.model import Incident, IncidentKind, IncidentState, Instance, Moment, Quarantine, Resolution
 from supervisor.core.terms import Cause, Lifecycle, Mode, Role
 
 
@@ -32,8 +32,11 @@ def open_sick(ctx: Context, fleet: Fleet, instance: Instance) -> Incident:
     told = _told_already(ctx, fleet, instance)
     if told is not None:
         text = f"{place_of(instance)} is sick: {cause}; part of incident {told.id}: {told.about}"
-        return ctx.note(incident, "incident.joined", text)
-    return ctx.note(incident, "incident.opened", f"{place_of(instance)} is sick: {cause}")
+        incident = ctx.note(incident, "incident.joined", text)
+    else:
+        incident = ctx.note(incident, "incident.opened", f"{place_of(instance)} is sick: {cause}")
+    dossiers.begin(ctx, fleet, incident, Moment.OPENING)
+    return incident
 
 
 def _told_already(ctx: Context, fleet: Fleet, instance: Instance) -> Incident | None:
@@ -54,7 +57,9 @@ def open_vanished(ctx: Context, fleet: Fleet, instance: Instance) -> Incident:
     chart = fleet.charts.get(instance.id)
     waited = 0.0 if chart is None or chart.absent_since is None else ctx.now.boot - chart.absent_since
     incident = _open(ctx, fleet, instance.id, IncidentKind.VANISHED, cause, suspected_seconds=waited)
-    return ctx.note(incident, "incident.opened", f"{place_of(instance)} has vanished: {cause}")
+    incident = ctx.note(incident, "incident.opened", f"{place_of(instance)} has vanished: {cause}")
+    dossiers.begin(ctx, fleet, incident, Moment.OPENING)
+    return incident
 
 
 def open_missing(ctx: Context, fleet: Fleet, missing: int) -> Incident:

@@ -172,6 +172,45 @@ class Incident:
     acknowledged_by: str = ""  # who said to be looking into it
     held_ever: tuple[str, ...] = ()  # every guard that has held it
     accused: tuple[str, ...] = ()  # the checks that failed when it was opened
+    fingerprint: str = ""  # the kind of trouble; '' while it is not known
+
+
+class Moment(StrEnum):
+    """When a dossier was put together."""
+
+    OPENING = "opening"  # of the incident
+    REMOVAL = "removal"  # right before its machine was set aside
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSeen:
+    """What a check said last, and since when it says so."""
+
+    name: str
+    status: str
+    since: datetime | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """What a person would look up first about an incident, as it was at one moment. Cleaned, masked and bounded."""
+
+    TABLE: ClassVar[str] = "dossier"
+    KEY: ClassVar[tuple[str, ...]] = ("incident", "moment")
+
+    incident: int
+    moment: Moment
+    at: datetime
+    why: str  # one sentence
+    signature: str  # how the machine fails, without what varies
+    checks: tuple[CheckSeen, ...] = ()
+    cloud: str = ""  # what the cloud and the load balancer say
+    changes: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()  # the last lines of its log or console, oldest first
+    log_at: datetime | None = None  # None: it was not read yet
+    log_trouble: str = ""  # why there is none
+    telling: str = ""  # the line of it that says most
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +399,7 @@ Record: TypeAlias = (
     | Image
     | Offering
     | Incident
+    | Dossier
     | Workflow
     | Step
     | Quarantine
@@ -382,6 +422,7 @@ RECORDS: tuple[type[Record], ...] = (
     Slot,
     Instance,
     Incident,
+    Dossier,
     Workflow,
     Step,
     Quarantine,

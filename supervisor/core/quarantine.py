@@ -6,6 +6,7 @@ A hold in between takes the mark back.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from supervisor.core import plans
 from supervisor.core.context import Context
 from supervisor.core.fleet import Fleet
 from supervisor.core.journal import Step, StepStatus, Verb, Workflow, WorkflowKind, WorkflowState
-from supervisor.core.model import Instance, Quarantine
+from supervisor.core.model import Incident, Instance, Quarantine
 from supervisor.core.terms import Lifecycle, Seconds
 
 ROOM = frozenset({"quarantine_cap", "quarantine_cost", "extra_machines"})
@@ -147,8 +148,10 @@ def call_off(ctx: Context, fleet: Fleet, kept: Quarantine, why: str) -> None:
         ctx.say("quarantine.kept", f"{kept.instance} is not destroyed: {why}", kept.fleet)
 
 
-def make_room(ctx: Context, fleet: Fleet, guards: Collection[str]) -> None:
-    """Let the oldest kept machine go for a newer one: healing outranks evidence, a hold outranks healing.
+def make_room(ctx: Context, fleet: Fleet, guards: Collection[str], newer: Incident | None) -> None:
+    """Let a kept machine go for a newer one: healing outranks evidence, a hold outranks healing.
+
+    First the oldest of those of whose kind another one is kept, or is to come: `newer` is its incident. Then the oldest.
 
     With the notice, as any other end: the newer one is out of the load balancer meanwhile, and loses nothing by
     waiting. Where only money is short, stopping is enough, and its disk stays.
@@ -156,7 +159,7 @@ def make_room(ctx: Context, fleet: Fleet, guards: Collection[str]) -> None:
     under_way = {ctx.world.need(Workflow, number).kind for number in ctx.world.running[fleet.policy.name]}
     if under_way & {WorkflowKind.PURGE, WorkflowKind.STOP}:
         return
-    for kept in ctx.kept(fleet):
+    for kept in _dispensable(ctx, fleet, newer):
         if kept.instance in ctx.world.by_instance or ctx.hold_on(ctx.world.get(Instance, kept.instance)):
             continue
         if "quarantine_cap" in guards:
@@ -166,6 +169,26 @@ def make_room(ctx: Context, fleet: Fleet, guards: Collection[str]) -> None:
         if not kept.stopped:
             plans.begin(ctx, fleet, WorkflowKind.STOP, kept.incident, patient=kept.instance)
             return
+
+
+def _dispensable(ctx: Context, fleet: Fleet, newer: Incident | None) -> list[Quarantine]:
+    """Return the kept machines in the order in which they may go: doubles first, each time the oldest first."""
+    kept = ctx.kept(fleet)
+    kinds = [_kind(ctx, one) for one in kept]
+    times = Counter(kinds)
+    if newer is not None:
+        times[newer.fingerprint] += 1
+    doubles = [bool(kind) and times[kind] > 1 for kind in kinds]
+    return [one for _, one in sorted(zip(doubles, kept, strict=True), key=lambda pair: not pair[0])]
+
+
+def _kind(ctx: Context, kept: Quarantine) -> str:
+    """Return the kind of trouble that a kept machine is an example of; '' where nobody knows."""
+    instance = ctx.world.get(Instance, kept.instance)
+    if instance is not None and instance.lifecycle is Lifecycle.BOOT_FAILED:
+        return f"never served, {instance.image}"  # it is not what its incident was about
+    incident = ctx.world.get(Incident, kept.incident)
+    return incident.fingerprint if incident is not None and incident.instance == kept.instance else ""
 
 
 def keep_exemplar(ctx: Context, fleet: Fleet, workflow: Workflow, candidate: Instance, why: str) -> None:

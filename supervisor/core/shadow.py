@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import changes, diagnosis, explaining, incidents, troubles
+from supervisor.core import changes, diagnosis, dossiers, explaining, incidents, troubles
 from supervisor.core.context import Context
 from supervisor.core.explaining import Picture
 from supervisor.core.fleet import Fleet
 from supervisor.core.health import Chart
-from supervisor.core.model import CheckStanding
+from supervisor.core.model import CheckStanding, Moment
 from supervisor.core.settings import CheckPolicy
 from supervisor.core.signature import Pattern, Symptom
 from supervisor.core.terms import Cause, Health, Role, Seconds, Standing
@@ -127,7 +127,7 @@ def _name(ctx: Context, fleet: Fleet, check: CheckPolicy, why: Explanation) -> N
     text = f"{about} {why.evidence[0]} ({'; '.join((f'P {why.probability:.2f}', *why.evidence[1:]))})"
     trouble = incidents.open_shared(ctx, fleet, about, Cause.CHECK, why.probability, text, 0.0)
     words = "it is watched and has no vote, so nobody is touched; the other checks judge on"
-    ctx.note(trouble, "incident.opened", f"{name}: {text}; {words}")
+    dossiers.begin(ctx, fleet, ctx.note(trouble, "incident.opened", f"{name}: {text}; {words}"), Moment.OPENING)
 
 
 def _judge(

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import incidents, plans, shadow, troubles
+from supervisor.core import dossiers, incidents, plans, shadow, troubles
 from supervisor.core.context import Context
 from supervisor.core.duration import words
 from supervisor.core.facts import facts_of
 from supervisor.core.fleet import Fleet
 from supervisor.core.health import first_sign
-from supervisor.core.model import Incident, IncidentKind, Instance, Removal, Resolution
+from supervisor.core.model import Incident, IncidentKind, Instance, Moment, Removal, Resolution
 from supervisor.core.population import ZONES
 from supervisor.core.terms import SERVING, BootTime, Cause, Health
 from supervisor.core.verdict import Verdict
@@ -86,7 +86,8 @@ def _open(ctx: Context, fleet: Fleet, verdict: Verdict) -> None:
     cause = verdict.sentence or f"{about}: {len(fleet.sick)} sick, {len(fleet.suspects)} suspect"
     trouble = incidents.open_shared(ctx, fleet, about, verdict.cause, verdict.probability, cause, waited)
     fleet.shared_calm = None
-    ctx.note(trouble, "incident.opened", f"{name}: {cause}; {_answer(ctx, fleet, verdict)}")
+    trouble = ctx.note(trouble, "incident.opened", f"{name}: {cause}; {_answer(ctx, fleet, verdict)}")
+    dossiers.begin(ctx, fleet, trouble, Moment.OPENING)
     _answered(ctx, fleet, verdict)
     for number in sorted(ctx.world.open_of[name]):
         single = ctx.world.need(Incident, number)

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from supervisor.core.journal import Step, Workflow
 from supervisor.core.machine import Leftover, Machine
-from supervisor.core.model import Incident, Record
+from supervisor.core.model import Incident, Moment, Record
 from supervisor.core.requests import Outcome, Request
 from supervisor.core.settings import Settings
 from supervisor.core.terms import BootTime, ChangeKind, Lifecycle, Seconds, Status
@@ -89,6 +89,16 @@ class StepFinished:
     step: str
     attempt: int
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class LogRead:
+    """The answer to a `ReadLog`: the last lines, cleaned and masked, or why there are none."""
+
+    incident: int
+    moment: Moment
+    lines: tuple[str, ...]
+    trouble: str = ""
 
 
 class Beat(NamedTuple):
@@ -355,6 +365,7 @@ Signal: TypeAlias = (
     | InventoryFailed
     | LeftoversSeen
     | StepFinished
+    | LogRead
     | HeartbeatsReported
     | HeartbeatsDeaf
     | SelfReported
@@ -416,7 +427,17 @@ class Stretch:
     factor: float
 
 
-Command: TypeAlias = Perform | Observe | Forget | AskNow | Stretch
+@dataclass(frozen=True, slots=True)
+class ReadLog:
+    """Read the end of a machine's log for an incident's dossier. It changes nothing, and nothing waits for it."""
+
+    incident: int
+    moment: Moment
+    fleet: str
+    instance: str
+
+
+Command: TypeAlias = Perform | Observe | Forget | AskNow | Stretch | ReadLog
 
 # ---------------------------------------------------------------------------------------------- events (for log and page)
 

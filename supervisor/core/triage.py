@@ -180,7 +180,7 @@ def _decide_instance(ctx: Context, fleet: Fleet, name: str) -> None:
             plans.begin(ctx, fleet, WorkflowKind.RETURN, number, slot=instance.slot, patient=name)
         case Hold():
             if set(decision.guards) <= quarantine.ROOM:
-                quarantine.make_room(ctx, fleet, decision.guards)
+                quarantine.make_room(ctx, fleet, decision.guards, incident)
             if diagnosis.ask_others(ctx, fleet, instance, decision.readings):
                 return
             if incident is not None and incident.state is not IncidentState.ESCALATED:

@@ -6,12 +6,13 @@ from collections import Counter
 from datetime import datetime, timedelta
 from itertools import islice
 
-from supervisor.core import quarantine
+from supervisor.core import dossiers, quarantine
 from supervisor.core.cards import card
 from supervisor.core.context import Context
 from supervisor.core.documents import (
     CardDoc,
     ChangeDoc,
+    DossierDoc,
     FleetDoc,
     HolderDoc,
     IncidentDoc,
@@ -27,7 +28,7 @@ from supervisor.core.documents import (
 from supervisor.core.fleet import Fleet
 from supervisor.core.journal import Step, Workflow
 from supervisor.core.measured import Measured
-from supervisor.core.model import Change, Holder, Image, Incident, Instance, Quarantine, Resolution
+from supervisor.core.model import Change, Dossier, Holder, Image, Incident, Instance, Quarantine, Resolution
 from supervisor.core.requests import Refused, Throttled, Unclear
 from supervisor.core.terms import SERVING, Health, Lifecycle
 from supervisor.core.verdict import Verdict
@@ -273,11 +274,34 @@ def _card(ctx: Context, incident: Incident) -> CardDoc:
 
 
 def story_view(ctx: Context, incident: Incident) -> StoryDoc:
-    """Return one incident with its story and its workflows."""
+    """Return one incident with its story, its dossiers and its workflows."""
+    before = dossiers.alike(ctx, incident)
     return {
         **incident_view(ctx, incident),
+        "fingerprint": incident.fingerprint,
+        "alike": [other.id for other in before],
+        "alike_in_words": dossiers.alike_in_words(before),
+        "dossiers": [_dossier_view(dossier) for dossier in dossiers.of(ctx, incident)],
         "story": [{"at": time_of(n.at), "text": n.text} for n in incident.notes],
         "workflows": [workflow_view(ctx, w) for w in ctx.world.all(Workflow) if w.incident == incident.id],
+    }
+
+
+def _dossier_view(dossier: Dossier) -> DossierDoc:
+    return {
+        "moment": str(dossier.moment),
+        "at": time_of(dossier.at),
+        "why": dossier.why,
+        "signature": dossier.signature,
+        "checks": [
+            {"name": c.name, "status": c.status, "since": time_of(c.since), "text": c.text} for c in dossier.checks
+        ],
+        "cloud": dossier.cloud,
+        "changes": list(dossier.changes),
+        "log": list(dossier.log),
+        "log_at": time_of(dossier.log_at),
+        "log_trouble": dossier.log_trouble,
+        "telling": dossier.telling,
     }
 
 

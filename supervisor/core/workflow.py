@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import diagnosis, groups, images, incidents, plans, quarantine, storm
+from supervisor.core import diagnosis, dossiers, groups, images, incidents, plans, quarantine, storm
 from supervisor.core.context import Context
 from supervisor.core.facts import facts_of
 from supervisor.core.fleet import Fleet
 from supervisor.core.guards import Act, Reading, holding
 from supervisor.core.journal import PlannedStep, Step, StepStatus, Subject, Verb, Workflow, WorkflowKind, WorkflowState
 from supervisor.core.machine import TargetHealth
-from supervisor.core.model import Incident, IncidentState, Instance, Quarantine, Resolution, Slot
+from supervisor.core.model import Incident, IncidentState, Instance, Moment, Quarantine, Resolution, Slot
 from supervisor.core.requests import (
     DESTRUCTIVE,
     Launch,
@@ -120,7 +120,7 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
             return _skip(ctx, workflow, step, held[0].sentence())
         guards = {reading.guard for reading in held}
         if step.verb in (Verb.ISOLATE, Verb.LAUNCH) and guards <= quarantine.ROOM:
-            quarantine.make_room(ctx, fleet, guards)
+            quarantine.make_room(ctx, fleet, guards, incident)
         if diagnosis.ask_others(ctx, fleet, subject, held):
             return False
         if incident is not None and incident.state is not IncidentState.CLOSED:
@@ -137,6 +137,8 @@ def _act(ctx: Context, fleet: Fleet, workflow: Workflow, step: PlannedStep, row:
         _count_lineage(ctx, workflow)
     elif isinstance(request, Terminate) and subject is not None:
         ctx.move(subject, Lifecycle.RETIRING)
+    if step.verb is Verb.ISOLATE and incident is not None and workflow.patient == incident.instance:
+        dossiers.begin(ctx, fleet, incident, Moment.REMOVAL)
     target = subject.id if subject else workflow.patient or workflow.fleet
     ctx.audit(f"step.{step.name}", target, actor=workflow.actor, reason=_why(incident), before=before)
     _send(ctx, ctx.world.need(Step, workflow.id, step.name, workflow.attempt))

@@ -18,6 +18,7 @@ from supervisor.core.signals import (
     Command,
     DigestDue,
     Event,
+    LogRead,
     MessageTold,
     OperatorAsked,
     Reply,
@@ -36,7 +37,7 @@ log = structlog.get_logger()
 TICK = 1.0  # seconds: the engine looks at least this often, so that lost time is noticed
 LEAST = 0.02  # seconds: looks that are planned closer together than this are taken together
 RETRY = 1.0  # seconds between tries while the store refuses
-DURABLE = (StepFinished, OperatorAsked, MessageTold, DigestDue)
+DURABLE = (StepFinished, OperatorAsked, MessageTold, DigestDue, LogRead)
 
 Tap = Callable[[Sequence[Signal], Turn, Now], None]
 

@@ -32,6 +32,7 @@ from supervisor.core.signals import (
     Noticed,
     OperatorAsked,
     Perform,
+    ReadLog,
     Reply,
     ResultsReported,
     Said,
@@ -42,6 +43,7 @@ from supervisor.core.signals import (
 )
 from supervisor.ports import Chat, CheckHost, Clock, Cloud, Hearing
 from supervisor.runtime.executor import Executor
+from supervisor.runtime.log_reader import LogReader
 from supervisor.runtime.loop import Inbox, Journal, Loop
 from supervisor.runtime.outbox import Outbox
 from supervisor.runtime.poller import Poller
@@ -77,6 +79,7 @@ class Service:
         tap = self.recorder.tap if self.recorder else None
         self.loop = Loop(self.engine, journal, clock, self.inbox, self._dispatch, self._publish, tap)
         self.executor = Executor(clouds, self._finished, self._gate)
+        self.log_reader = LogReader(clouds, self.inbox.put)
         self.outbox = Outbox(self.engine, self.loop.stable, chats, self.inbox.put)
         self.listeners: list[Listener] = []
         self.measured = Measured()
@@ -105,6 +108,7 @@ class Service:
 
     async def close(self) -> None:
         """Give up what is under way; the journal knows it all."""
+        await self.log_reader.close()
         await self.executor.close()
 
     def reload(self, settings: Settings, clouds: Mapping[str, Cloud], chats: Mapping[str, Chat]) -> None:
@@ -114,6 +118,7 @@ class Service:
         self._clouds.clear()
         self._clouds.update(clouds)
         self.executor.use(self._clouds)
+        self.log_reader.use(self._clouds)
         self.inbox.put(SettingsLoaded(settings))
         self._poll(settings)
 
@@ -185,6 +190,8 @@ class Service:
         for command in commands:
             if isinstance(command, Perform):
                 self.executor.perform(command)
+            elif isinstance(command, ReadLog):
+                self.log_reader.read(command)
         self._host.apply(commands)
 
     def _publish(self, events: Sequence[Event]) -> None:

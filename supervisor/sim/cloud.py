@@ -100,8 +100,11 @@ class FakeCloud:
         return outcome
 
     async def logs(self, instance: str, lines: int) -> Sequence[str]:
-        """Return nothing: these machines do not talk."""
-        return []
+        """Return the last lines that a machine has printed."""
+        if self._world.logs_take:
+            await asyncio.sleep(self._world.logs_take)
+        machine = self._world.machines.get(instance)
+        return machine.log[-lines:] if machine is not None else []
 
     async def close(self) -> None:
         """Do nothing."""

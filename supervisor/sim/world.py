@@ -54,6 +54,7 @@ class SimMachine:
     held: str = ""
     group: str = ""  # the Auto Scaling group that owns it
     reason: str = ""  # why it ended
+    log: list[str] = field(default_factory=list)  # what it has printed
 
     def is_running(self, now: BootTime) -> bool:
         """Return whether it has booted and not stopped."""
@@ -106,6 +107,7 @@ class World:
     bad_images: set[str] = field(default_factory=set)  # never answer
     blind: bool = False  # nothing can be seen from where the supervisor stands
     cloud_down: bool = False
+    logs_take: Seconds = 0.0  # to be read
     checks_spread: bool = False  # each machine has a phase of its own, as in production; else all in step
     takes: Seconds = 0.0  # a machine, until it answers well
     checks_broken: bool = False  # they can't be made, whoever is asked

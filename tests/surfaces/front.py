@@ -47,6 +47,7 @@ def journal(settings: Settings, *, says: str = "HTTP 500, expected 200", mode: M
         sick = stages.instances(service, Lifecycle.IN_SERVICE)[-1]
         world.behave(sick.id, Behaviour.ERRORS)
         world.machines[sick.id].says = says
+        world.machines[sick.id].log += ["listens on 80", "error: cart is on fire"]
         await until(lambda: any(i.held for i in stages.incidents(service)), 1200)
 
     there.live(heals)

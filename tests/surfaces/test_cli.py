@@ -166,3 +166,18 @@ async def test_what_the_audit_log_is_asked_wrongly_is_wrong_use(tmp_path: Path, 
 
     assert 2 == result.exit_code
     assert words in result.stderr
+
+
+async def test_an_incident_tells_first_why_we_think_so_then_the_facts(tmp_path: Path) -> None:
+    """Whoever gets up at 3 a.m. need not look for the log, nor for what was changed."""
+    async with serving(Front(RECORDS, SETTINGS), tmp_path) as front:
+        incident = next(i for i in front.engine.ctx.world.all(Incident) if i.held)
+        shown = (await typed(tmp_path, "incidents", str(incident.id))).stdout.splitlines()
+
+    assert shown[0].startswith(f"incident {incident.id} (open): ")
+    assert shown[1].startswith(f"why we think so: {incident.cause}; the first failure was at ")
+    assert shown[2].startswith("  check alive: critical since ")
+    assert shown[2].endswith(", HTTP 500, expected 200")
+    assert shown[3] == "  cloud: machine running; load balancer: unhealthy"
+    assert "  log, its last 2 lines:" in shown
+    assert "  | error: cart is on fire" in shown

@@ -151,3 +151,21 @@ def test_a_thousand_machines_are_shown_and_stay_live(tmp_path: Path) -> None:
             assert [] == seen.complaints
 
     asyncio.run(look())
+
+
+async def test_an_incident_shows_what_was_looked_up_and_keeps_it_open(front: Front) -> None:
+    """Why we think so stands first; the facts are folded, and stay unfolded while the page goes on."""
+    sick = next(i for i in front.engine.ctx.world.all(Incident) if i.held)
+    async with visit(f"http://127.0.0.1:{front.port}/incidents/{sick.id}") as there:
+        found = there.page.locator("section.dossier").first
+        await expect(found.locator("h2")).to_have_text("Why we think so")
+        await expect(found.locator("p").first).to_contain_text("the first failure was at")
+        await expect(found.locator("code")).to_have_text("error: cart is on fire")
+        await expect(found.locator("pre")).to_be_hidden()
+        await found.locator("summary").click()
+        await expect(found.locator("pre")).to_contain_text("listens on 80")
+        front.step(OperatorAsked("1", Pause("ada"), "ada", "test", "the database moves"))
+        await expect(there.page.locator(".banner.warn").first).to_contain_text("Paused by ada")
+        await expect(there.page.locator("section.dossier pre").first).to_be_visible()
+
+    assert [] == there.complaints
