@@ -140,7 +140,7 @@ CONFIG: dict[str, tuple[Callable[[Place], object], str]] = {
     "a wrong type": (change("desired = 3", 'desired = "three"'), 'config.toml:7: [fleet.web] desired = "three" — expected a whole number'),
     "a date for a number": (change("desired = 3", "desired = 1979-05-27"), "config.toml:7: [fleet.web] desired = 1979-05-27 — expected a whole number"),
     "an unknown provider": (change('"local"', '"locl"'), 'config.toml:6: [fleet.web] provider = "locl" — this provider is not known; known: ec2, local'),
-    "an unknown kind of check": (change('"http"', '"htpp"'), 'config.toml:16: [fleet.web.check] kind = "htpp" — this kind of check is not known; known: cloud_status, '),
+    "an unknown kind of check": (change('"http"', '"htpp"'), 'config.toml:16: [fleet.web.check] kind = "htpp" — this kind of check is not known; known: alertmanager, cloud_status, '),
     "an unknown remediation": (change("desired = 3", 'desired = 3\nremediation = ["replase"]'), 'config.toml:8: [fleet.web] remediation = "replase" — this remediation is not known; known: quarantine, replace, restart'),
     "two checks of one name": (add('[[fleet.web.check]]\nname = "alive"\nkind = "tcp"\nport = 80'), 'config.toml:20: [fleet.web.check] name = "alive" — two checks of one fleet have this name; rename one'),
     "a fleet that stands there twice": (add("[fleet.web]\ndesired = 4"), "config.toml:19: [fleet.web] — this stands there twice; keep one of the two"),

@@ -165,12 +165,12 @@ async def test_who_is_asked_now_answers_at_once_and_once(watching: Watching, ser
 
 
 async def test_a_slow_supervisor_gives_every_check_more_time(watching: Watching, server: int) -> None:
-    """Up to the interval; and a host that is started again knows it."""
+    """Up to nine tenths of the interval; and a host that is started again knows it."""
     configured(watching, [spec("http", name="c", interval=0.6, timeout=0.1, port=server, path="/drip", body="an end")])
     watching.hosts.apply([Stretch(4.0), observe("i-1")])
     await watching.first("c", "no answer within 400ms")
     watching.hosts.apply([Stretch(100.0)])
-    await watching.first("c", "no answer within 600ms")
+    await watching.first("c", "no answer within 540ms")
     watching.hosts.apply([Stretch(1.0)])
     await watching.first("c", "no answer within 100ms")
 
