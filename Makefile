@@ -72,6 +72,7 @@ lock:
 bench: $(STAMP)
 	$(BIN)/python -m bench.engine
 	$(BIN)/python -m bench.scrape
+	$(BIN)/python -m bench.prober $(PROBER)
 
 # JUDGEMENT=--quick for a minute's worth; the whole takes hours
 bench-judgement: $(STAMP)
