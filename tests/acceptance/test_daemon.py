@@ -55,6 +55,8 @@ def test_sigkill_at_a_step_ends_in_one_replacement(sickbay: Sickbay, step: str) 
 
 def test_the_command_line_tells_and_acts(sickbay: Sickbay) -> None:
     """Every verb, for people and as JSON, against a running daemon."""
+    passive = '[[fleet.web.check]]\nkind = "cloud_status"\nrole = "advisory"\n'
+    sickbay.config.write_text(f"{sickbay.config.read_text()}\n{passive}")
     sickbay.start()
     sickbay.until(sickbay.is_calm)
     sickbay.until(lambda: sickbay.run("status").returncode == 0)
@@ -62,8 +64,8 @@ def test_the_command_line_tells_and_acts(sickbay: Sickbay) -> None:
 
     assert "web: OPTIMAL, 3 of 3 serve, image 1.0.0" in sickbay.run("status").stdout
     assert "optimal" == sickbay.json("status")["fleets"][0]["state"]
-    assert 0 == sickbay.run("check", "web").returncode
-    assert {"ok"} == {row["status"] for row in sickbay.json("check", "web")}
+    assert {("alive", "ok")} == {(row["check"], row["status"]) for row in sickbay.json("check", "web")}
+    assert "it asks nobody" in sickbay.run("check", "web", "--check", "cloud_status").stdout
     assert (
         "nothing is touched meanwhile"
         in sickbay.run("pause", "--name", "ada", "--for", "10m", "--reason", "lunch").stdout

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import socket
 import tempfile
 import time
@@ -32,6 +33,7 @@ from tests.surfaces.somebody import ask_as
 pytestmark = pytest.mark.acceptance
 
 READ, OPERATE, ADMIN = AccessRole.READ, AccessRole.OPERATE, AccessRole.ADMIN
+ROOM = 4096  # descriptors
 SETTINGS = stages.settings()
 RECORDS: list[Record] = [Identity("u", 1, datetime.now(UTC))]
 SECRETS = {role: new_token(str(role), role)[0] for role in AccessRole}
@@ -63,6 +65,7 @@ ROUTES: dict[str, AccessRole | None] = {
     "POST /api/v1/unhold": OPERATE,
     "POST /api/v1/approve": OPERATE,
     "POST /api/v1/reject": OPERATE,
+    "POST /api/v1/acknowledge": OPERATE,
     "POST /api/v1/release": OPERATE,
     "POST /api/v1/retry": OPERATE,
     "POST /api/v1/changes": OPERATE,
@@ -395,6 +398,18 @@ def slow(port: int, count: int, said: bytes = b"") -> list[socket.socket]:
     return made
 
 
+@pytest.fixture
+def descriptors() -> Iterator[None]:
+    """Have room for both ends of a thousand connections, wherever the limit is lower to begin with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < ROOM:
+        pytest.skip(f"no more than {hard} descriptors can be had here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, ROOM), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("descriptors")
 async def test_a_thousand_idle_connections_keep_nobody_out(front: Front, web: aiohttp.ClientSession) -> None:
     """They take a bounded number of descriptors, those who ask are answered at once, and so are operators."""
     before = len(os.listdir("/proc/self/fd"))
