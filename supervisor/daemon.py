@@ -279,12 +279,11 @@ class Daemon:
             self._drop(clouds, self.clouds)
             raise
         load_certificate(config, self._tls)  # the last that may be refused: new connections are shown the new one
-        if self._server is not None:
-            self._server.gate.rules = allowed
         used = self.clouds, self._chats
         self.config, self.clouds, self._chats = config, clouds, chats
         self._configure_hosts()
         if self._server is not None:
+            self._server.gate.rules = allowed
             self._server.alerting.use(token)
         self.service.reload(settings, clouds, chats)
         if self._calendar is not None:

@@ -170,10 +170,9 @@ def settle_instance(ctx: Context, fleet: Fleet, instance: str) -> None:
 def last_known_good(ctx: Context, fleet: Fleet) -> Image:
     """Return the image that healing launches."""
     name = fleet.policy.name
-    found = [i for i in ctx.world.all(Image) if i.fleet == name and i.last_known_good]
-    if found:
-        return found[0]
-    return ctx.world.put(Image(name, fleet.policy.image, fleet.policy.version, True, ctx.now.wall))
+    return ctx.world.good_image(name) or ctx.world.put(
+        Image(name, fleet.policy.image, fleet.policy.version, True, ctx.now.wall)
+    )
 
 
 def end(ctx: Context, fleet: Fleet, workflow: Workflow, state: WorkflowState, outcome: str) -> Workflow:

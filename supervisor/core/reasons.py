@@ -32,7 +32,7 @@ from supervisor.core.model import Change, CheckStanding, Incident, IncidentKind,
 from supervisor.core.policy import Fill, Hold, Nothing, Remediate, Return, Withdraw, decide_instance
 from supervisor.core.terms import SERVING, Cause, ChangeKind, Health, Lifecycle, Role, Standing
 from supervisor.core.verdict import Verdict
-from supervisor.core.views import change_view, good_image, incident_view, instance_view, verdict_view, workflow_view
+from supervisor.core.views import change_view, incident_view, instance_view, verdict_view, workflow_view
 
 BEST = 3  # explanations that are shown
 SHOWN_CHANGES = 10
@@ -45,7 +45,7 @@ def explain(ctx: Context, instance: Instance) -> ExplainDoc:
     incident = ctx.world.incident_of(instance.fleet, instance.id)
     running = ctx.world.workflow_of(instance.id)
     view: ExplainDoc = {
-        "instance": instance_view(ctx, fleet, instance, good_image(ctx, instance.fleet)),
+        "instance": instance_view(ctx, fleet, instance, ctx.world.good_image(instance.fleet)),
         "verdict": None,
         "decision": {"what": "nothing", "why": f"fleet {instance.fleet} is not configured: it is left alone"},
         "waits_for": [],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from supervisor.core.fleet import Fleet
-from supervisor.core.model import Image, Incident, Instance
+from supervisor.core.model import Incident, Instance
 from supervisor.core.population import ZONES
 from supervisor.core.settings import Guards
 from supervisor.core.sight import Sight
@@ -106,5 +106,5 @@ def accuses_good_image(world: World, fleet: Fleet) -> bool:
     verdict = fleet.verdict
     if verdict.cause is not Cause.IMAGE:
         return False
-    good = next((i for i in world.values(Image) if i.fleet == fleet.policy.name and i.last_known_good), None)
+    good = world.good_image(fleet.policy.name)
     return good is None or verdict.value in (good.id, good.version)

@@ -78,7 +78,7 @@ def fleet_view(ctx: Context, fleet: Fleet, most: int | None = None) -> FleetDoc:
     shown = members
     if most is not None and len(members) > most:
         shown = list(islice((m for m in members if _stands_out(ctx, fleet, m)), most))
-    good = good_image(ctx, name)
+    good = ctx.world.good_image(name)
     return {
         "name": name,
         "environment": fleet.policy.environment,
@@ -149,11 +149,6 @@ def _stands_out(ctx: Context, fleet: Fleet, instance: Instance) -> bool:
     if machine is not None and (machine.impaired or machine.notices or machine.held):
         return True
     return instance.held_until is not None or instance.id in ctx.world.by_instance
-
-
-def good_image(ctx: Context, fleet: str) -> Image | None:
-    """Return the image that healing launches."""
-    return next((i for i in ctx.world.all(Image) if i.fleet == fleet and i.last_known_good), None)
 
 
 def _last_healed(ctx: Context, fleet: str) -> datetime | None:

@@ -117,6 +117,10 @@ class World:
         number = self.open_incidents.get((fleet, instance, about))
         return None if number is None else self.need(Incident, number)
 
+    def good_image(self, fleet: str) -> Image | None:
+        """Return the last known good image of a fleet: healing launches it. None before there is any."""
+        return next((image for image in self.all(Image) if image.fleet == fleet and image.last_known_good), None)
+
     def workflow_of(self, instance: str) -> Workflow | None:
         """Return the running workflow that concerns an instance."""
         number = self.by_instance.get(instance)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from supervisor.api import AlertReport, BeatReport, CheckReport, Instance, Report
-from supervisor.core import model, views
+from supervisor.core import model
 from supervisor.core.context import Context
 from supervisor.core.health import Chart
 from supervisor.core.terms import BootTime, Lifecycle, Status
@@ -40,7 +40,7 @@ class Reports:
         chart = self._ctx.charts.get(instance.id)
         if chart is None:
             return Report()
-        now, good = boottime(), views.good_image(self._ctx, instance.fleet)
+        now, good = boottime(), self._ctx.world.good_image(instance.fleet)
         return Report(
             beat=self._beat(chart, now),
             deaf=self._ctx.hearing.deaf or self._ctx.fleets[chart.fleet].hearing.deaf,

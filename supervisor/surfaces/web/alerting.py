@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from hashlib import sha256
 from hmac import compare_digest
 from typing import Any
 
@@ -16,8 +15,9 @@ from aiohttp import web
 
 from supervisor.core.documents import AnswerDoc
 from supervisor.core.terms import AccessRole
-from supervisor.surfaces.web.gate import caller
-from supervisor.surfaces.web.routes import Route
+from supervisor.surfaces.access import digest
+from supervisor.surfaces.web.gate import bearer_of, caller
+from supervisor.surfaces.web.routes import Route, refuse
 
 LARGEST = 1024 * 1024  # a group of a thousand alerts
 ALERT = {
@@ -48,7 +48,7 @@ class Alerting:
 
     def use(self, token: str) -> None:
         """Let loopback in with this token; '' lets nobody in."""
-        self._token = _digest(token) if token else b""
+        self._token = digest(token) if token else b""
 
     def route(self) -> Route:
         """Return the one route."""
@@ -75,32 +75,24 @@ class Alerting:
         if (refusal := self._refusal(request)) is not None:
             return refusal
         if request.content_type != "application/json":
-            return _refuse(415, f"the body is {request.content_type[:80]}, expected application/json")
+            return refuse(415, f"the body is {request.content_type[:80]}, expected application/json")
         try:
             body = json.loads(await request.clone(client_max_size=LARGEST).text())
         except (ValueError, RecursionError, LookupError):
-            return _refuse(400, "alerts: the body is no JSON")
+            return refuse(400, "alerts: the body is no JSON")
         try:
             return web.json_response({"text": self._take(body)})
         except ValueError as error:
-            return _refuse(400, f"alerts: {str(error)[:300]}")
+            return refuse(400, f"alerts: {str(error)[:300]}")
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         role = caller().role
         if role is not None and role.covers(AccessRole.OPERATE):
             return None
         if not self._token:
-            return _refuse(403, "this listener takes no alerts: set a `token` in [alertmanager]")
-        scheme, _, word = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not compare_digest(_digest(word.strip()), self._token):
-            return _refuse(401, "expected `Authorization: Bearer` with the token of [alertmanager]")
+            return refuse(403, "this listener takes no alerts: set a `token` in [alertmanager]")
+        given = bearer_of(request)
+        if given is None or not compare_digest(digest(given), self._token):
+            sentence = "expected `Authorization: Bearer` with the token of [alertmanager]"
+            return refuse(401, sentence, {"WWW-Authenticate": "Bearer"})
         return None
-
-
-def _digest(word: str) -> bytes:
-    return sha256(word.encode(errors="surrogateescape")).digest()
-
-
-def _refuse(status: int, sentence: str) -> web.Response:
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return web.json_response({"error": sentence}, status=status, headers=headers)

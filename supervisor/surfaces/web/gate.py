@@ -150,10 +150,10 @@ class Gate:
     def _remote(self, request: web.Request, needs: AccessRole | None) -> tuple[Caller, web.Response | None]:
         address = request.remote or "?"
         nobody = Caller("", "tcp", f"from {address}", self.rules.anonymous)
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if not given or scheme.lower() != "bearer":
+        given = bearer_of(request)
+        if given is None:
             return nobody, None
-        known = self._known(digest(given.strip()))
+        known = self._known(digest(given))
         if known is not None:
             return Caller(known.name, "token", f"token from {address}", known.role), None
         if needs is None:
@@ -182,6 +182,12 @@ class Gate:
             "this listener only reads" if self.rules.anonymous else "this listener answers nobody without a token"
         )
         return refuse(403, f"{sentence}; operators use the unix socket (`sickbay` does), or a [[token]]")
+
+
+def bearer_of(request: web.Request) -> str | None:
+    """Return the token that came with a request; None where none did."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    return given.strip() if given and scheme.lower() == "bearer" else None
 
 
 def peer_of(connection: socket.socket) -> Peer:
